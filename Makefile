@@ -1,0 +1,41 @@
+# Every target sets up what it needs: a machine with Python 3.11 or newer and make is enough.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Two processes of the test suite already fill two cores.
+export OMP_NUM_THREADS ?= 1
+export TOKENIZERS_PARALLELISM ?= false
+
+.PHONY: help setup quickstart test quality format clean
+
+help:
+	@echo "make quickstart  train a small PALO offline and ask it in ten languages (outputs/quickstart/)"
+	@echo "make test        the whole test suite"
+	@echo "make quality     ruff and mypy"
+	@echo "make format      let ruff mend what it can"
+
+setup: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, found " + sys.version.split()[0])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+quickstart: setup
+	OMP_NUM_THREADS= $(BIN)/palo quickstart --output-dir outputs/quickstart
+
+test: setup
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu and not vllm"
+
+quality: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) outputs dist .pytest_cache .mypy_cache .ruff_cache

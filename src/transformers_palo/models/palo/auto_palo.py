@@ -1,0 +1,97 @@
+# Copyright 2026 The transformers-palo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Every registration with Transformers, in one place."""
+
+import sys
+from types import ModuleType
+from typing import Any
+
+# Must come before any attribute is set on the package: importing it replaces `sys.modules["transformers"]`.
+import transformers.processing_utils
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModel,
+    AutoModelForImageTextToText,
+    AutoModelForMultimodalLM,
+    AutoProcessor,
+    AutoTokenizer,
+)
+from transformers.conversion_mapping import register_checkpoint_conversion_mapping
+from transformers.models.auto import configuration_auto, tokenization_auto
+from transformers.utils import logging
+
+from .configuration_palo import PaloConfig
+from .conversion_palo import released_key_mapping
+from .image_processing_palo import IMAGE_PROCESSORS
+from .modeling_palo import PaloForConditionalGeneration, PaloModel
+from .processing_palo import PaloProcessor
+from .tokenization_palo import PaloTokenizer
+
+
+logger = logging.get_logger(__name__)
+
+
+class AutoModelForVision2Seq(AutoModelForImageTextToText):
+    """The name that [`AutoModelForImageTextToText`] had until Transformers 5, for code that still uses it."""
+
+
+def register() -> bool:
+    """Make Transformers' Auto classes and pipelines know PALO. Idempotent.
+
+    Returns:
+        Whether it did: if Transformers has a `palo` model of its own, that one is left in charge.
+    """
+    _restore_vision2seq()
+    if is_native():
+        logger.info("Transformers has a palo model of its own: transformers_palo does not register its classes.")
+        return False
+    AutoConfig.register(PaloConfig.model_type, PaloConfig, exist_ok=True)
+    AutoModel.register(PaloConfig, PaloModel, exist_ok=True)
+    AutoModelForImageTextToText.register(PaloConfig, PaloForConditionalGeneration, exist_ok=True)
+    AutoModelForMultimodalLM.register(PaloConfig, PaloForConditionalGeneration, exist_ok=True)
+    AutoProcessor.register(PaloConfig, PaloProcessor, exist_ok=True)
+    AutoImageProcessor.register(PaloConfig, image_processor_classes=dict(IMAGE_PROCESSORS), exist_ok=True)
+    AutoTokenizer.register(PaloConfig, tokenizer_class=PaloTokenizer, exist_ok=True)
+    _prefer_palo_tokenizer()
+    register_checkpoint_conversion_mapping(PaloConfig.model_type, released_key_mapping(), overwrite=True)
+    return True
+
+
+def is_native() -> bool:
+    """Whether the installed Transformers has a `palo` model of its own."""
+    return PaloConfig.model_type in configuration_auto.CONFIG_MAPPING_NAMES
+
+
+def _prefer_palo_tokenizer() -> None:
+    # Released folders say `tokenizer_class: LlamaTokenizer`, which AutoTokenizer would believe. It keeps a list of model
+    # types whose folders are known to say the wrong thing; there is no public way onto it.
+    names: Any = getattr(tokenization_auto, "TOKENIZER_MAPPING_NAMES", None)
+    mistaken: Any = getattr(tokenization_auto, "MODELS_WITH_INCORRECT_HUB_TOKENIZER_CLASS", None)
+    if names is None or mistaken is None:
+        logger.warning(
+            "This version of Transformers does not let AutoTokenizer read released PALO folders; use AutoProcessor, or "
+            "transformers_palo.PaloTokenizer."
+        )
+        return
+    names[PaloConfig.model_type] = PaloTokenizer.__name__
+    mistaken.add(PaloConfig.model_type)
+
+
+def _restore_vision2seq() -> None:
+    """Transformers 5 removed `AutoModelForVision2Seq`; code out there imports it from `transformers`."""
+    modules: list[ModuleType] = [sys.modules["transformers"], transformers, sys.modules["transformers.models.auto"]]
+    for module in modules:
+        if "AutoModelForVision2Seq" not in vars(module):
+            module.AutoModelForVision2Seq = AutoModelForVision2Seq  # type: ignore[attr-defined]

@@ -1,0 +1,102 @@
+# Copyright 2026 The transformers-palo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What can be wrong with a checkpoint's files, said in one line; and the tower of a checkpoint that lacks its own."""
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from transformers import PreTrainedModel
+
+from .configuration_palo import ReleasedLayout
+
+
+def describe_unreadable(checkpoint_files: Iterable[str] | None) -> str | None:
+    """The first of the files that does not hold what its name says, and what to do about it; `None` if all do."""
+    for path in checkpoint_files or ():
+        if not os.path.isfile(path):
+            return f"{path}: expected a weight file, found nothing. Download the checkpoint again; a shard is missing."
+        try:
+            if path.endswith(".safetensors"):
+                with safe_open(path, framework="pt"):
+                    pass
+            else:
+                content = torch.load(path, map_location="meta", weights_only=True, mmap=None)
+                if not isinstance(content, dict) or not all(isinstance(v, torch.Tensor) for v in content.values()):
+                    return f"{path}: expected a state dict of tensors, found {type(content).__name__}."
+        except Exception as error:
+            return _explain(path, error)
+    return None
+
+
+def _explain(path: str, error: Exception) -> str:
+    size = os.path.getsize(path)
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if isinstance(error, SafetensorError):
+        return (
+            f"{path} ({size:,} bytes): expected a whole safetensors file, found a truncated or damaged one ({reason}). "
+            "Download it again."
+        )
+    if "weights_only" in str(error) or "Unsupported" in str(error) or "GLOBAL" in str(error):
+        return (
+            f"{path}: expected tensors, found pickled Python code, which is refused because loading it would run it. "
+            "Get the checkpoint from its publisher, as safetensors if there is a choice."
+        )
+    return (
+        f"{path} ({size:,} bytes): expected a whole PyTorch weight file, found a truncated or damaged one ({reason}). "
+        "Download it again."
+    )
+
+
+def explain_incomplete(model: PreTrainedModel, folder: str, loading_info: Any) -> str | None:
+    """What a released checkpoint lacks, has too much of, or has in another shape; `None` if it fits exactly."""
+    tied = set(model.all_tied_weights_keys)
+    problems = []
+    if missing := sorted(set(loading_info.missing_keys) - tied):
+        problems.append(f"lacks {_some(missing)}")
+    if unexpected := sorted(loading_info.unexpected_keys):
+        problems.append(f"has {_some(unexpected)}, which belong nowhere in this model")
+    if mismatched := sorted(loading_info.mismatched_keys):
+        name, found, expected = mismatched[0]
+        problems.append(f"has {name} of shape {tuple(found)}, expected {tuple(expected)}")
+    if not problems:
+        return None
+    return f"{folder} does not fit its config.json: it {'; it '.join(problems)}."
+
+
+def _some(names: list[str], limit: int = 3) -> str:
+    shown = ", ".join(names[:limit])
+    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more weights"
+
+
+def load_tower_state_dict(
+    tower_class: type[PreTrainedModel], released: ReleasedLayout, prefix: str
+) -> dict[str, torch.Tensor]:
+    """The weights of the tower that a released checkpoint names, under `prefix`.
+
+    `tower_class` loads the vision half alone, also from a checkpoint of a whole CLIP.
+
+    Raises:
+        OSError: They cannot be had.
+    """
+    try:
+        tower = tower_class.from_pretrained(released.vision_tower)
+    except (OSError, ValueError) as error:
+        raise OSError(
+            f"{released.folder} holds no vision tower; its weights are those of {released.vision_tower!r}, which could "
+            f"not be loaded ({str(error).strip().splitlines()[0]}). Put that model beside the checkpoint, or go online."
+        ) from error
+    return {f"{prefix}{name}": tensor for name, tensor in tower.state_dict().items()}

@@ -1,0 +1,59 @@
+# Copyright 2026 The transformers-palo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Image processor of PALO: torchvision where it is installed (also on a GPU), Pillow where it is not."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from transformers.image_utils import ChannelDimension
+from transformers.processing_utils import ImagesKwargs, Unpack
+from transformers.utils import is_torchvision_available
+
+from .image_processing_pil_palo import PaloImageProcessingMixin, PaloImageProcessorPil
+
+
+# Backend name -> class, as AutoImageProcessor takes them.
+IMAGE_PROCESSORS: dict[str, type] = {"pil": PaloImageProcessorPil}
+
+if is_torchvision_available():
+    from transformers.models.llava.image_processing_llava import LlavaImageProcessor
+
+    class PaloImageProcessor(PaloImageProcessingMixin, LlavaImageProcessor):
+        """
+        As [`PaloImageProcessorPil`], with torchvision instead of Pillow. Padding is the same to the pixel; torchvision's
+        bicubic filter rounds otherwise than Pillow's.
+        """
+
+        def process_image(
+            self,
+            image: Any,
+            do_convert_rgb: bool | None = None,
+            input_data_format: str | ChannelDimension | None = None,
+            device: torch.device | None = None,
+            **kwargs: Unpack[ImagesKwargs],
+        ) -> torch.Tensor:
+            array = self._to_rgb_array(image, do_convert_rgb, input_data_format)
+            if array is None:
+                return super().process_image(
+                    image, do_convert_rgb=False, input_data_format=input_data_format, device=device, **kwargs
+                )
+            return torch.from_numpy(np.ascontiguousarray(array)).to(device)
+
+    IMAGE_PROCESSORS["torchvision"] = PaloImageProcessor
+else:
+    PaloImageProcessor = PaloImageProcessorPil  # type: ignore[misc]
+
+
+__all__ = ["PaloImageProcessor"]
