@@ -34,12 +34,11 @@ from transformers.tokenization_utils_tokenizers import TokenizersBackend
 
 IMAGE_TOKEN = "<image>"
 
-# Unicode noncharacters, which no text for interchange contains. The chat template puts the mark behind the first
-# character of a control token that somebody typed, so that it is no longer one; the normalizer takes it out again.
+# A Unicode noncharacter, which no text for interchange contains. The chat template puts it behind the first character of
+# a control token that somebody typed, so that it is no longer one; the tokenizer takes it out again.
 TEXT_MARK = "\ufdd0"
-# What control tokens are inside the normalizer when `legacy` is off, so that it can see where they stand.
-_STAND_INS = {"<s>": "\ufdd1", "</s>": "\ufdd2", "<unk>": "\ufdd3"}
-_ANY_STAND_IN = f"[{''.join(_STAND_INS.values())}]"
+_CONTROL_TOKENS = ("<s>", "</s>", "<unk>")
+_ANY_CONTROL_TOKEN = "|".join(_CONTROL_TOKENS)
 WORD_BOUNDARY = "▁"
 # How the chat template goes on behind an answer's `</s>`.
 NEXT_TURN = "USER:"
@@ -106,12 +105,15 @@ def released_tokenizer_kwargs(model_file: str, legacy: bool) -> dict[str, Any]:
         "bos_token": pieces[proto.trainer_spec.bos_id],
         "eos_token": pieces[proto.trainer_spec.eos_id],
     }
-    if set(control.values()) != set(_STAND_INS):
+    if set(control.values()) != set(_CONTROL_TOKENS):
         raise ValueError(
-            f"{model_file}: expected the control tokens {sorted(_STAND_INS)}, found {sorted(control.values())}."
+            f"{model_file}: expected the control tokens {sorted(_CONTROL_TOKENS)}, found {sorted(control.values())}."
         )
-    tokenizer.normalizer = _legacy_normalizer() if legacy else _plain_normalizer()
-    if not legacy:
+    if legacy:
+        tokenizer.normalizer = _legacy_normalizer()
+    else:
+        tokenizer.normalizer = _plain_normalizer()
+        tokenizer.pre_tokenizer = pre_tokenizers.Split(TEXT_MARK, behavior="removed")
         _encode_next_turn_as_released(tokenizer, proto)
     tokenizer.decoder = decoders.Sequence(
         [
@@ -149,18 +151,16 @@ def _legacy_normalizer() -> normalizers.Normalizer:
 
 
 def _plain_normalizer() -> normalizers.Normalizer:
-    # Only the placeholder is cut out before; control tokens are found in what this makes of the text.
+    # Only the placeholder is cut out before; control tokens are found in what this makes of the text. So the mark stays
+    # in typed ones, until the pre-tokenizer.
     return normalizers.Sequence(
         [
-            normalizers.Replace(Regex(_ANY_STAND_IN), ""),
-            *(normalizers.Replace(token, stand_in) for token, stand_in in _STAND_INS.items()),
-            # The template marks the chunk that follows its own BOS.
-            normalizers.Replace(Regex(rf"(?<=\A{_STAND_INS['<s>']}){TEXT_MARK}"), WORD_BOUNDARY),
-            normalizers.Replace(TEXT_MARK, ""),
             normalizers.Replace(" ", WORD_BOUNDARY),
             # A space behind a control token counts as boundary and as text, as in Transformers 4.31.
-            normalizers.Replace(Regex(f"(?<={_ANY_STAND_IN})(?={WORD_BOUNDARY})"), WORD_BOUNDARY),
-            normalizers.Replace(Regex(rf"\A(?!{_ANY_STAND_IN}|\z)"), WORD_BOUNDARY),
+            normalizers.Replace(Regex(f"(?<={_ANY_CONTROL_TOKEN})(?={WORD_BOUNDARY})"), WORD_BOUNDARY),
+            # The template marks the chunk that follows its own BOS.
+            normalizers.Replace(Regex(rf"(?<=\A<s>){TEXT_MARK}"), WORD_BOUNDARY),
+            normalizers.Replace(Regex(rf"\A(?!{_ANY_CONTROL_TOKEN}|\z)"), WORD_BOUNDARY),
         ]
     )
 
@@ -180,11 +180,10 @@ def _encode_next_turn_as_released(tokenizer: Tokenizer, proto: Any) -> None:
     rest = re.escape(NEXT_TURN.removeprefix(first))
     if first in tokenizer.get_vocab():
         # Only a stretch behind a control token begins without a word boundary.
-        tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(rf"\A{re.escape(first)}(?={rest})"), behavior="isolated")
+        cut = pre_tokenizers.Split(Regex(rf"\A{re.escape(first)}(?={rest})"), behavior="isolated")
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([tokenizer.pre_tokenizer, cut])
     else:
-        unknown = normalizers.Replace(
-            Regex(f"(?<={_STAND_INS['</s>']}){re.escape(first)}(?={rest})"), _STAND_INS["<unk>"]
-        )
+        unknown = normalizers.Replace(Regex(f"(?<=</s>){re.escape(first)}(?={rest})"), "<unk>")
         tokenizer.normalizer = normalizers.Sequence([tokenizer.normalizer, unknown])
 
 
@@ -236,12 +235,11 @@ def _has_image_token(tokenizer_file: str | None) -> bool:
 
 def keep_typed_control_tokens_as_text(tokenizer: Any) -> None:
     """Make any fast tokenizer drop [`TEXT_MARK`], as PALO's own does, so that the chat template can use it."""
+    if tokenizer.encode("<", add_special_tokens=False) == tokenizer.encode(f"<{TEXT_MARK}", add_special_tokens=False):
+        return
     backend = tokenizer.backend_tokenizer
     unmark = normalizers.Replace(TEXT_MARK, "")
-    if backend.normalizer is None:
-        backend.normalizer = unmark
-    elif TEXT_MARK not in json.loads(backend.to_str()).__repr__():
-        backend.normalizer = normalizers.Sequence([unmark, backend.normalizer])
+    backend.normalizer = unmark if backend.normalizer is None else normalizers.Sequence([unmark, backend.normalizer])
 
 
 __all__ = ["PaloTokenizer"]
