@@ -49,25 +49,39 @@ class LoadedModel:
         return inputs.to(self.model.device, dtype=self.model.dtype)
 
 
-def best_device() -> str:
-    """The fastest device that PyTorch sees."""
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def resolve_dtype(dtype: str, device: str) -> torch.dtype:
+def resolve_device(device: str) -> torch.device:
+    """`"auto"` is the fastest device that PyTorch sees.
+
+    Raises:
+        ValueError: There is no such device here.
+    """
+    if device == "auto":
+        accelerator = torch.accelerator.current_accelerator(check_available=True)
+        return accelerator or torch.device("cpu")
+    try:
+        # Allocating says whether the device is there; a name alone can be anything.
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f"Unknown device {device!r}: expected cpu, cuda, cuda:N, mps or auto, and one that this machine has."
+        ) from error
+
+
+def resolve_dtype(dtype: str, device: torch.device) -> torch.dtype:
     """`"auto"` is float32 on a CPU, where half precision is slow, and bfloat16 elsewhere.
 
     Raises:
         ValueError: There is no such dtype.
     """
     if dtype == "auto":
-        return torch.float32 if device.startswith("cpu") else torch.bfloat16
-    resolved = getattr(torch, dtype, None)
-    if not isinstance(resolved, torch.dtype):
-        raise ValueError(f"Unknown dtype {dtype!r}: expected float32, bfloat16, float16 or auto.")
-    return resolved
+        return torch.float32 if device.type == "cpu" else torch.bfloat16
+    try:
+        return DTYPES[dtype]
+    except KeyError:
+        raise ValueError(f"Unknown dtype {dtype!r}: expected one of {', '.join(DTYPES)}, or auto.") from None
 
 
 def load_for_inference(name: str, device: str = "auto", dtype: str = "auto") -> LoadedModel:
@@ -78,6 +92,6 @@ def load_for_inference(name: str, device: str = "auto", dtype: str = "auto") -> 
         device: A torch device, or `"auto"` for the fastest there is.
         dtype: A torch dtype's name, or `"auto"`; see [`resolve_dtype`].
     """
-    device = best_device() if device == "auto" else device
-    model = AutoModelForImageTextToText.from_pretrained(name, dtype=resolve_dtype(dtype, device))
-    return LoadedModel(name, model.to(device).eval(), AutoProcessor.from_pretrained(name))
+    target = resolve_device(device)
+    model = AutoModelForImageTextToText.from_pretrained(name, dtype=resolve_dtype(dtype, target))
+    return LoadedModel(name, model.to(target).eval(), AutoProcessor.from_pretrained(name))

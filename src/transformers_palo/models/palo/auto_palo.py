@@ -17,8 +17,7 @@ import sys
 from types import ModuleType
 from typing import Any
 
-# Must come before any attribute is set on the package: importing it replaces `sys.modules["transformers"]`.
-import transformers.processing_utils
+import transformers as transformers_before
 from transformers import (
     AutoConfig,
     AutoImageProcessor,
@@ -91,7 +90,13 @@ def _prefer_palo_tokenizer() -> None:
 
 def _restore_vision2seq() -> None:
     """Transformers 5 removed `AutoModelForVision2Seq`; code out there imports it from `transformers`."""
-    modules: list[ModuleType] = [sys.modules["transformers"], transformers, sys.modules["transformers.models.auto"]]
+    # Importing its processing utilities replaces the package's module object. They are imported by now (AutoProcessor
+    # needs them), so the name stays; code that imported the package earlier still holds the object before.
+    modules: list[ModuleType] = [
+        sys.modules["transformers"],
+        transformers_before,
+        sys.modules["transformers.models.auto"],
+    ]
     for module in modules:
         if "AutoModelForVision2Seq" not in vars(module):
             module.AutoModelForVision2Seq = AutoModelForVision2Seq  # type: ignore[attr-defined]

@@ -111,6 +111,8 @@ _RELEASED_ONLY_KEYS = frozenset(
         "vision_tower_type",
     }
 )
+# What a tower's own config.json says about its file, not about the tower.
+_NOT_OF_THE_TOWER = frozenset({"_name_or_path", "architectures", "dtype", "transformers_version"})
 # What a caller may say about the whole model; everything else of the flat file belongs to the language model.
 _TOP_LEVEL_KEYS = frozenset(
     {"attn_implementation", "experts_implementation", "output_attentions", "quantization_config"}
@@ -425,7 +427,8 @@ def resolve_vision_tower(name: str, folder: str) -> tuple[str, dict[str, Any]]:
             f"{looked} with a config.json, and it could not be read from the Hub ({str(error).splitlines()[0]})."
         ) from error
     vision_config = getattr(config, "vision_config", config)
-    return location, {**vision_config.to_dict(), "model_type": vision_config.model_type}
+    fields = {key: value for key, value in vision_config.to_dict().items() if key not in _NOT_OF_THE_TOWER}
+    return location, {**fields, "model_type": vision_config.model_type}
 
 
 __all__ = ["PaloConfig"]

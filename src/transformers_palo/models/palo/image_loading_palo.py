@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+from transformers.image_utils import is_valid_image
 from transformers.image_utils import load_image as load_image_from_url
 
 
@@ -47,6 +48,11 @@ def load_image(source: ImageSource) -> Any:
     if isinstance(source, os.PathLike):
         source = os.fspath(source)
     if not isinstance(source, str):
+        if not is_valid_image(source):
+            raise ValueError(
+                f"Cannot use {type(source).__name__} as an image: expected a path, a URL, bytes, a Pillow image, a NumPy "
+                "array or a tensor."
+            )
         return source
     if source.startswith(("http://", "https://")):
         return load_image_from_url(source)

@@ -67,11 +67,6 @@ class PaloImageProcessingMixin:
             return np.moveaxis(np.asarray(to_rgb(image)), -1, 0)
         if image_type == ImageType.TORCH:
             image = image.detach().cpu().numpy()
-        elif image_type != ImageType.NUMPY:
-            raise ValueError(
-                f"Cannot use {type(image).__name__} as an image: expected a path, a URL, bytes, a Pillow image, a NumPy "
-                "array or a tensor."
-            )
         known = None if input_data_format is None else ChannelDimension(input_data_format) == ChannelDimension.LAST
         return array_to_rgb(image, channels_last=known)
 

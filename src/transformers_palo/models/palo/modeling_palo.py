@@ -95,13 +95,14 @@ class PaloPreTrainedModel(LlavaPreTrainedModel):
             raise
 
         released = model.config._released
-        tower_keys = {key for key in loading_info.missing_keys if "vision_tower." in key}
-        if released is None or not tower_keys:
+        if released is None:
             return loading_info, offload_index
-        # The checkpoint was saved without its tower. Its weights are those that it names.
-        base_model = model.base_model
-        prefix = "vision_tower." if base_model is model else f"{model.base_model_prefix}.vision_tower."
-        tower = load_tower_state_dict(type(base_model.vision_tower), released, prefix)
+        prefix = "vision_tower." if model.base_model is model else f"{model.base_model_prefix}.vision_tower."
+        tower_keys = {key for key in model.state_dict() if key.startswith(prefix)}
+        if not tower_keys <= loading_info.missing_keys:
+            return loading_info, offload_index
+        # The checkpoint was saved without its tower: the weights are those of the tower that it names.
+        tower = load_tower_state_dict(type(model.base_model.vision_tower), released, prefix)
         tower_info, _ = load(model, tower, None, load_config, expected_keys)
         loading_info.missing_keys -= tower_keys - tower_info.missing_keys
         loading_info.unexpected_keys |= tower_info.unexpected_keys
@@ -336,8 +337,9 @@ class PaloForConditionalGeneration(PaloPreTrainedModel, LlavaForConditionalGener
             generation_config, input_ids_seq_length, encoder_input_ids, *args, **kwargs
         )
         if not self.model.image_token_is_outside_vocabulary:
-            # A placeholder with a row of its own could be emitted. It never is.
-            processors.append(SuppressTokensLogitsProcessor([self.config.image_token_id], device=self.device))
+            # A placeholder with a row of its own could be emitted. It never is. First in the list: where top-p or top-k
+            # had kept nothing else, nothing would be left.
+            processors.insert(0, SuppressTokensLogitsProcessor([self.config.image_token_id], device=self.device))
         return processors
 
     def _get_candidate_generator(self, *args: Any, **kwargs: Any) -> CandidateGenerator:

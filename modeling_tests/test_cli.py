@@ -1,0 +1,102 @@
+"""The `palo` command as a shell runs it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from transformers_palo.cli.main import COMMANDS, main
+
+from .conftest import GOLDEN, SHARED
+
+
+PALO = Path(sys.executable).with_name("palo")
+MODEL = str(GOLDEN / "public_mlp2x" / "checkpoint")
+PICTURE = str(SHARED / "images" / "landscape.png")
+
+
+def palo(*arguments: str) -> subprocess.CompletedProcess:
+    """In a process of its own, as a shell does."""
+    return subprocess.run([PALO, *arguments], capture_output=True, text=True, check=False, timeout=120)
+
+
+@pytest.fixture
+def here(monkeypatch, capsys):
+    """In this process, which saves the seconds of starting one: (exit code, standard output, standard error)."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["palo", *arguments])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        return (stop.value.code or 0, *capsys.readouterr())
+
+    return run
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_an_example(here, command):
+    code, out, _ = here(command, "--help")
+    assert code == 0
+    assert f"palo {command}" in out
+    assert "Example" in out
+
+
+def test_ask_streams_an_answer_and_says_what_answers():
+    result = palo("ask", PICTURE, "What is it?", "--model", MODEL, "--max-new-tokens", "5", "--device", "cpu")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip()
+    assert f"{MODEL}: 0.2 million parameters, cpu, float32" in result.stderr
+
+
+def test_ask_in_another_precision(here):
+    options = ["--model", MODEL, "--max-new-tokens", "2", "--device", "cpu", "--dtype", "bfloat16"]
+    code, _, err = here("ask", PICTURE, "Was?", *options)
+    assert code == 0
+    assert "cpu, bfloat16" in err
+
+
+def test_ask_about_several_images(here):
+    code, out, _ = here(
+        "ask", PICTURE, PICTURE, "Which?", "--model", MODEL, "--max-new-tokens", "3", "--device", "cpu"
+    )
+    assert code == 0
+    assert out.strip()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["ask", "nowhere.png", "What?", "--model", MODEL], "No image at 'nowhere.png'"),
+        (["ask", PICTURE, "What?", "--model", "no/such/folder"], "no/such/folder"),
+        (["ask", PICTURE, "What?", "--model", MODEL, "--dtype", "int3"], "Unknown dtype 'int3'"),
+        (["ask", PICTURE, "What?", "--model", MODEL, "--device", "tpu9"], "Unknown device 'tpu9'"),
+        (["ask", PICTURE, "What?", "--model", str(SHARED)], "config.json"),
+    ],
+)
+def test_a_users_mistake_is_one_line_without_a_traceback(here, arguments, complaint):
+    code, out, err = here(*arguments)
+    assert code == 1
+    assert out == ""
+    assert "Traceback" not in err
+    lines = [line for line in err.splitlines() if line.startswith("palo: error:")]
+    assert len(lines) == 1
+    assert complaint in lines[0]
+
+
+def test_debug_shows_the_traceback():
+    result = palo("--debug", "ask", "nowhere.png", "What?", "--model", MODEL)
+    assert "Traceback" in result.stderr
+    assert result.returncode == 1
+
+
+def test_env_names_the_versions(here):
+    code, out, _ = here("env")
+    assert code == 0
+    names = [line.split()[0] for line in out.splitlines()]
+    assert {"python", "transformers-palo", "transformers", "torch", "trl", "accelerator"} <= set(names)
+
+
+def test_no_command_shows_the_help(here):
+    _, out, err = here()
+    assert "ask" in out + err
