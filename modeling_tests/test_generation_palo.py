@@ -10,6 +10,7 @@ from transformers import (
     TextIteratorStreamer,
     set_seed,
 )
+from transformers.generation import utils as generation_utils
 
 from .conftest import chat, golden_image, tiny_model
 
@@ -107,6 +108,8 @@ def test_cached_is_uncached(model, inputs, greedy):
     ids=lambda options: next(iter(options)),
 )
 def test_greedy_by_other_ways(model, inputs, greedy, options):
+    if "prefill_chunk_size" in options and not hasattr(generation_utils, "_slice_mm_encoder_output"):
+        pytest.skip("this Transformers cannot split images over prefill chunks, for any model")
     assert new_tokens(model, inputs, **options) == greedy
 
 
@@ -162,9 +165,23 @@ def test_a_repetition_penalty_does_something(model, inputs, greedy):
     assert len(set(row)) == len(row)
 
 
-def test_beams_do_not_lose_to_greedy(model, inputs, greedy):
-    (beam,) = new_tokens(model, inputs, num_beams=5, max_new_tokens=4)
-    assert log_likelihood(model, inputs, beam) >= log_likelihood(model, inputs, greedy[0][:4]) - 1e-4
+@pytest.mark.parametrize("options", [{"num_beams": 3}, {"num_beams": 3, "num_return_sequences": 3}])
+def test_every_beam_sees_its_own_images(model, inputs, options):
+    """The score that beam search gives a sequence is its likelihood by a plain forward pass, image by image."""
+    output = model.generate(
+        **inputs,
+        **options,
+        max_new_tokens=6,
+        eos_token_id=None,
+        do_sample=False,
+        length_penalty=0.0,
+        renormalize_logits=True,
+        return_dict_in_generate=True,
+        output_scores=True,
+    )
+    for sequence, score in zip(output.sequences, output.sequences_scores, strict=True):
+        continuation = sequence[inputs["input_ids"].shape[1] :].tolist()
+        assert score.item() == pytest.approx(log_likelihood(model, inputs, continuation), abs=1e-3)
 
 
 def log_likelihood(model, inputs, continuation: list[int]) -> float:

@@ -241,6 +241,39 @@ def test_masks_of_a_padded_batch_with_typed_control_tokens(processor, image):
         assert answers == ["It ends <s> a turn: </s></s>", "Hello</s>"]
 
 
+@pytest.mark.parametrize("name", FOLDERS.values())
+def test_trls_vision_collator_gives_the_originals_ids_and_labels(name):
+    """TRL tokenizes chats without special tokens: the BOS has to come from the template."""
+    sft_trainer = pytest.importorskip("trl.trainer.sft_trainer")
+    processor = AutoProcessor.from_pretrained(GOLDEN / name / "checkpoint")
+    variant = next(key for key, value in FOLDERS.items() if value == name)
+    collator = sft_trainer.DataCollatorForVisionLanguageModeling(processor, assistant_only_loss=True)
+    recorded = [
+        r for r in PREPROCESSED[f"{variant}.max2048"] if r["id"] not in NOT_COMPARABLE and as_training_example(r)
+    ]
+    assert len(recorded) > 30
+    for start in range(0, len(recorded), 5):
+        rows = recorded[start : start + 5]
+        batch = collator([as_training_example(r) for r in rows])
+        for row, ids, labels, mask in zip(
+            rows, batch["input_ids"], batch["labels"], batch["attention_mask"].bool(), strict=True
+        ):
+            assert ids[mask].tolist() == expected_ids(processor, row["input_ids"])
+            supervised = [label for label in labels[mask].tolist() if label != -100]
+            assert supervised == [label for label in row["labels"] if label != -100]
+
+
+def as_training_example(recorded: dict) -> dict:
+    messages = as_messages(recorded["normalised_conversations"])
+    images = [item["image"] for m in messages if m["role"] == "user" for item in m["content"] if "image" in item]
+    for message in messages:
+        if message["role"] == "user":
+            message["content"] = [{k: v for k, v in item.items() if k != "image"} for item in message["content"]]
+        else:
+            message["content"] = [{"type": "text", "text": message["content"]}]
+    return {"messages": messages, "images": images}
+
+
 # ---- counts
 
 

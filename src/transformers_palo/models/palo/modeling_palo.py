@@ -342,6 +342,30 @@ class PaloForConditionalGeneration(PaloPreTrainedModel, LlavaForConditionalGener
             processors.insert(0, SuppressTokensLogitsProcessor([self.config.image_token_id], device=self.device))
         return processors
 
+    def _expand_multimodal_outputs(
+        self,
+        input_ids: torch.LongTensor,
+        mm_encoder_output: dict[str, BaseModelOutputWithPooling],
+        expand_size: int = 1,
+        inputs_embeds: torch.Tensor | None = None,
+    ) -> dict[str, BaseModelOutputWithPooling]:
+        """Repeat every prompt's images for each of its beams, as a group: [A, B] -> [A, B, A, B].
+
+        Transformers 5.18 repeats them one by one (A, A, B, B), which gives beams each other's images.
+        """
+        images = mm_encoder_output.get("image")
+        if images is None or input_ids is None or input_ids.numel() == 0:
+            return super()._expand_multimodal_outputs(input_ids, mm_encoder_output, expand_size, inputs_embeds)
+        features = list(images.pooler_output)
+        expanded: list[torch.Tensor] = []
+        start = 0
+        for num_placeholders in (input_ids == self.config.image_token_id).sum(-1).tolist():
+            end = start + num_placeholders // features[0].shape[0]
+            expanded += features[start:end] * expand_size
+            start = end
+        images.pooler_output = expanded
+        return mm_encoder_output
+
     def _get_candidate_generator(self, *args: Any, **kwargs: Any) -> CandidateGenerator:
         candidate_generator = super()._get_candidate_generator(*args, **kwargs)
         if self.model.image_token_is_outside_vocabulary:
