@@ -170,6 +170,18 @@ def test_several_feature_layers(processor):
     assert model(**batch(processor)).logits.isfinite().all()
 
 
+@pytest.mark.parametrize("projector_type", PROJECTORS)
+def test_weights_that_no_file_holds_are_initialised(projector_type):
+    """Loading makes modules without memory first; what no checkpoint fills must not stay what was in memory."""
+    model = PaloForConditionalGeneration.from_pretrained(None, config=tiny_config(projector_type), state_dict={})
+    for name, parameter in model.model.multi_modal_projector.named_parameters():
+        if "norm" in name:
+            assert (parameter == (1 if name.endswith("weight") else 0)).all(), name
+        else:
+            assert parameter.isfinite().all()
+            assert parameter.abs().max() < 1
+
+
 # ---- what Transformers gives Llava
 
 

@@ -288,19 +288,21 @@ class PaloConfig(LlavaConfig):
         return cls(**fields)
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any) -> Any:
-        """See [`PreTrainedConfig.from_pretrained`]; reads the released layout as well."""
-        # AutoConfig hands the folder to `from_dict` in this way, the base class does not: a relative `mm_vision_tower`
-        # is resolved beside the folder.
-        kwargs.setdefault("name_or_path", str(pretrained_model_name_or_path))
-        return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
+    def get_config_dict(
+        cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        config_dict, kwargs = super().get_config_dict(pretrained_model_name_or_path, **kwargs)
+        if is_released_layout(config_dict):
+            # A relative `mm_vision_tower` is looked for beside the folder. (AutoConfig tells `from_dict` by itself.)
+            config_dict["_folder"] = str(pretrained_model_name_or_path)
+        return config_dict, kwargs
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
         """See [`PreTrainedConfig.from_dict`]; also takes the flat dictionary of the released layout."""
         model_type = config_dict.get("model_type", cls.model_type)
         if is_released_layout(config_dict):
-            folder = str(kwargs.get("name_or_path", ""))
+            folder = str(config_dict.pop("_folder", kwargs.get("name_or_path", "")))
             folder = os.path.dirname(os.path.abspath(folder)) if os.path.isfile(folder) else folder
             config_dict = nested_from_released(config_dict, folder=folder)
         elif model_type != cls.model_type:

@@ -80,8 +80,11 @@ class PaloSqueezeExcitation(nn.Module):
         return hidden_states * self.gate(scale)
 
 
-class PaloChannelNorm(nn.LayerNorm):
-    """LayerNorm over the channels of a `(batch, channels, height, width)` tensor."""
+class PaloLayerNorm2d(nn.LayerNorm):
+    """LayerNorm over the channels of a `(batch, channels, height, width)` tensor.
+
+    The name matters: Transformers initialises what has `LayerNorm` in its class's name.
+    """
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         return super().forward(hidden_states.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
@@ -100,11 +103,11 @@ class PaloLdpBlock(nn.Module):
         super().__init__()
         self.residual = stride == 1
         self.depthwise = nn.Conv2d(width, width, kernel_size=3, stride=stride, padding=1, groups=width, bias=False)
-        self.depthwise_norm = PaloChannelNorm(width, eps=self.norm_eps)
+        self.depthwise_norm = PaloLayerNorm2d(width, eps=self.norm_eps)
         self.activation = nn.Hardswish()
         self.squeeze_excitation = PaloSqueezeExcitation(width)
         self.pointwise = nn.Conv2d(width, width, kernel_size=1, bias=False)
-        self.pointwise_norm = PaloChannelNorm(width, eps=self.norm_eps)
+        self.pointwise_norm = PaloLayerNorm2d(width, eps=self.norm_eps)
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         residual = hidden_states
