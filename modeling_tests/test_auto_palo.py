@@ -197,7 +197,7 @@ def test_pipeline_of_a_path_in_a_chat(pipe):
 
 
 def test_unequal_counts_in_a_pipeline(pipe):
-    with pytest.raises(ValueError, match="found 0 <image> placeholders and 1 images"):
+    with pytest.raises(ValueError, match="Found 0 <image> tokens and 1 images"):
         pipe(images=golden_image("landscape"), text="What?")
 
 

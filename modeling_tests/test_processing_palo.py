@@ -334,10 +334,10 @@ def test_contract_of_inference_engines(processor, image):
 @pytest.mark.parametrize(
     ("text", "num_images", "complaint"),
     [
-        ("<image>\nWhat?", 2, "found 1 <image> placeholders and 2 images"),
-        ("<image><image>", 1, "found 2 <image> placeholders and 1 images"),
-        ("<image>", 0, "found 1 <image> placeholders and 0 images"),
-        ("What?", 1, "found 0 <image> placeholders and 1 images"),
+        ("<image>\nWhat?", 2, "Found 1 <image> tokens and 2 images"),
+        ("<image><image>", 1, "Found 2 <image> tokens and 1 images"),
+        ("<image>", 0, "Found 1 <image> tokens and 0 images"),
+        ("What?", 1, "Found 0 <image> tokens and 1 images"),
     ],
 )
 def test_unequal_counts_name_both_numbers(processor, image, text, num_images, complaint):
@@ -346,8 +346,20 @@ def test_unequal_counts_name_both_numbers(processor, image, text, num_images, co
 
 
 def test_unequal_counts_of_one_prompt_are_seen_though_the_sums_agree(processor, image):
-    with pytest.raises(ValueError, match="Prompt 0 and the images do not match: found 2"):
+    with pytest.raises(ValueError, match="Found 2 <image> tokens and 1 images in prompt 0"):
         processor(text=["<image><image>", "<image>"], images=[[image], [image, image]])
+
+
+@pytest.mark.parametrize("option", [{"do_pad": False}, {"image_aspect_ratio": "crop"}])
+def test_cropping_through_the_processor(processor, image, option):
+    expected = processor.image_processor(image, do_pad=False, return_tensors="pt").pixel_values
+    direct = processor(text="<image>", images=image, return_tensors="pt", **option).pixel_values
+    assert torch.equal(direct, expected)
+    assert not torch.equal(processor(text="<image>", images=image, return_tensors="pt").pixel_values, expected)
+    of_chat = processor.apply_chat_template(
+        chat("x", image), tokenize=True, return_dict=True, return_tensors="pt", processor_kwargs=option
+    )
+    assert torch.equal(of_chat.pixel_values, expected)
 
 
 # ---- batches

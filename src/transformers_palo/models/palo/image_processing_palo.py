@@ -21,7 +21,7 @@ from transformers.image_utils import ChannelDimension
 from transformers.processing_utils import ImagesKwargs, Unpack
 from transformers.utils import is_torchvision_available
 
-from .image_processing_pil_palo import PaloImageProcessingMixin, PaloImageProcessorPil
+from .image_processing_pil_palo import PaloImageProcessingMixin, PaloImageProcessorKwargs, PaloImageProcessorPil
 
 
 # Backend name -> class, as AutoImageProcessor takes them.
@@ -35,6 +35,8 @@ if is_torchvision_available():
         As [`PaloImageProcessorPil`], with torchvision instead of Pillow. Padding is the same to the pixel; torchvision's
         bicubic filter rounds otherwise than Pillow's.
         """
+
+        valid_kwargs = PaloImageProcessorKwargs
 
         def process_image(
             self,

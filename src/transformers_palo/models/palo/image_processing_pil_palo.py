@@ -28,7 +28,7 @@ from transformers.utils import TensorType
 from .image_loading_palo import array_to_rgb, load_image, to_rgb
 
 
-class PaloImagesKwargs(ImagesKwargs, total=False):  # type: ignore[call-arg]
+class PaloImageProcessorKwargs(ImagesKwargs, total=False):  # type: ignore[call-arg]
     """
     image_aspect_ratio (`"pad"` or `"crop"`, *optional*):
         What makes an image square, under the original's name: `"pad"` is `do_pad=True`, `"crop"` is `do_pad=False`.
@@ -40,7 +40,7 @@ class PaloImagesKwargs(ImagesKwargs, total=False):  # type: ignore[call-arg]
 class PaloImageProcessingMixin:
     """What both backends share: the defaults, and which images they take."""
 
-    valid_kwargs = PaloImagesKwargs
+    valid_kwargs: Any = PaloImageProcessorKwargs
     size = {"shortest_edge": 336}
     crop_size = {"height": 336, "width": 336}
     do_pad = True
@@ -124,7 +124,8 @@ class PaloImageProcessorPil(PaloImageProcessingMixin, LlavaImageProcessorPil):
     ) -> BatchFeature:
         square: int = size.shortest_edge
         fits = do_pad and do_resize and do_center_crop and (crop_size.height, crop_size.width) == (square, square)
-        if not (fits and do_rescale and do_normalize and all(image.dtype == np.uint8 for image in images)):
+        usual_images = all(image.dtype == np.uint8 and image.shape[0] == 3 for image in images)
+        if not (fits and do_rescale and do_normalize and usual_images):
             return super()._preprocess(
                 images,
                 do_resize=do_resize,

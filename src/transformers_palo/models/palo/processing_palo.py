@@ -158,10 +158,10 @@ class PaloProcessor(ProcessorMixin):
             placeholders = [prompt.count(self.image_token) for prompt in text]
             if _is_nested(images) and len(images) == len(text):
                 for index, (count, own_images) in enumerate(zip(placeholders, images, strict=True)):
-                    _check_counts(count, len(own_images), f"Prompt {index}" if len(text) > 1 else "The prompt")
+                    _check_counts(count, len(own_images), f"prompt {index}")
             else:
                 num_images = 0 if images is None else len(make_flat_list_of_images(images))
-                _check_counts(sum(placeholders), num_images, "The prompt" if len(text) == 1 else "The prompts")
+                _check_counts(sum(placeholders), num_images, "all")
         super().validate_inputs(images, text, *args, **kwargs)
 
     def apply_chat_template(self, conversation: Any, *args: Any, tokenize: bool = False, **kwargs: Any) -> Any:
@@ -210,8 +210,9 @@ class PaloProcessor(ProcessorMixin):
 def _check_counts(num_placeholders: int, num_images: int, where: str) -> None:
     if num_placeholders != num_images:
         raise ValueError(
-            f"{where} and the images do not match: found {num_placeholders} {IMAGE_TOKEN} placeholders and {num_images} "
-            f"images. Write one {IMAGE_TOKEN} for every image, or pass chat messages to apply_chat_template."
+            f"The number of {IMAGE_TOKEN} tokens in the prompts should be the same as the number of images passed. Found "
+            f"{num_placeholders} {IMAGE_TOKEN} tokens and {num_images} images in {where}. Write one {IMAGE_TOKEN} for "
+            "every image, or pass chat messages to apply_chat_template."
         )
 
 
