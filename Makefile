@@ -26,6 +26,7 @@ quickstart: setup
 	OMP_NUM_THREADS= $(BIN)/palo quickstart --output-dir outputs/quickstart
 
 test: setup
+	$(BIN)/python -m modeling_tests.upstream.fetch
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu and not vllm"
 
 quality: setup
