@@ -6,11 +6,12 @@ BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help setup quickstart test quality format clean
+.PHONY: help setup quickstart test test-oldest quality format clean
 
 help:
 	@echo "make quickstart  train a small PALO offline and ask it in ten languages (outputs/quickstart/)"
 	@echo "make test        the whole test suite"
+	@echo "make test-oldest the tests of the model with the oldest Transformers that is supported"
 	@echo "make quality     ruff and mypy"
 	@echo "make format      let ruff mend what it can"
 
@@ -28,6 +29,18 @@ quickstart: setup
 test: setup
 	$(BIN)/python -m modeling_tests.upstream.fetch
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu and not vllm"
+
+OLDEST := .venv-oldest
+OLDEST_TRANSFORMERS := 5.18.0
+$(OLDEST)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(OLDEST)
+	sed 's/^transformers==.*/transformers==$(OLDEST_TRANSFORMERS)/' constraints.txt > $(OLDEST)/constraints.txt
+	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(OLDEST)/constraints.txt --editable ".[dev]"
+	touch $@
+
+test-oldest: $(OLDEST)/.installed
+	$(OLDEST)/bin/python -m modeling_tests.upstream.fetch
+	$(OLDEST)/bin/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu and not vllm"
 
 quality: setup
 	$(BIN)/ruff check .

@@ -2,6 +2,8 @@
 
 import unittest
 
+import transformers
+from packaging.version import Version
 from transformers.utils import is_torchvision_available
 
 from transformers_palo.models.palo.image_processing_palo import IMAGE_PROCESSORS
@@ -14,6 +16,9 @@ image_processing = upstream("test_image_processing_common")
 REASONS: dict[str, str] = {}
 if not is_torchvision_available():
     REASONS["test_new_models_require_torchvision_backend"] = "torchvision is not installed; PALO has that backend too"
+if Version(transformers.__version__) < Version("5.23"):
+    REASONS["test_call_numpy_4_channels"] = "this version expects arrays of 4 channels to pass; PALO makes them RGB"
+    REASONS["test_pil_can_load_without_torchvision"] = "this version looks for a model of its own by the folder's name"
 
 
 class PaloImageProcessingTester(image_processing.ImageProcessingTester):
