@@ -12,6 +12,7 @@ from transformers import (
     Qwen3Config,
     SiglipVisionConfig,
 )
+from transformers.quantizers.quantizers_utils import should_convert_module
 
 from transformers_palo import PaloConfig, PaloForConditionalGeneration, PaloModel
 from transformers_palo.models.palo.modeling_palo import _leave_vision_alone
@@ -274,11 +275,15 @@ def test_tensor_parallel_plan():
     ],
 )
 def test_quantisation_leaves_the_eyes_alone(config):
-    assert set(_leave_vision_alone(config).llm_int8_skip_modules) == {
-        "vision_tower",
-        "multi_modal_projector",
-        "lm_head",
-    }
+    """By the rule with which every quantisation method of Transformers picks its modules."""
+    kept = _leave_vision_alone(config).llm_int8_skip_modules
+    for model in (tiny_model(), tiny_model().model):
+        quantized = {
+            name.removeprefix("model.").split(".")[0]
+            for name, module in model.named_modules()
+            if isinstance(module, nn.Linear) and should_convert_module(name, kept)
+        }
+        assert quantized == {"language_model"}
 
 
 def test_a_quantisation_list_of_ones_own_is_kept():

@@ -43,8 +43,15 @@ from .projectors_palo import build_projector
 
 logger = logging.get_logger(__name__)
 
-# What stays in the model's own precision when the language model is quantised: small, and the eyes of the model.
-MODULES_NOT_TO_QUANTIZE = ("vision_tower", "multi_modal_projector", "lm_head")
+# What stays in the model's own precision when the language model is quantised: small, and the eyes of the model. Names
+# are matched from their start: with the head, and (the last two) without.
+MODULES_NOT_TO_QUANTIZE = (
+    "lm_head",
+    "model.vision_tower",
+    "model.multi_modal_projector",
+    "vision_tower",
+    "multi_modal_projector",
+)
 # The name under which the quantisation methods of Transformers take modules to leave alone.
 _SKIP_ATTRIBUTES = ("llm_int8_skip_modules", "modules_to_not_convert", "skip_modules")
 
