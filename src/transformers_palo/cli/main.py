@@ -19,7 +19,7 @@ from collections.abc import Callable
 
 import typer
 
-from . import ask, env, quickstart
+from . import ask, convert, env, quickstart
 
 
 app = typer.Typer(
@@ -33,6 +33,7 @@ app = typer.Typer(
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "ask": ask.ask,
+    "convert": convert.convert,
     "quickstart": quickstart.quickstart,
     "env": env.env,
 }

@@ -70,18 +70,18 @@ def resolve_device(device: str) -> torch.device:
         ) from error
 
 
-def resolve_dtype(dtype: str, device: torch.device) -> torch.dtype:
-    """`"auto"` is float32 on a CPU, where half precision is slow, and bfloat16 elsewhere.
+def resolve_dtype(dtype: str, device: torch.device | None) -> torch.dtype:
+    """`"auto"` is float32 on a CPU, where half precision is slow, and bfloat16 elsewhere; it needs a device.
 
     Raises:
         ValueError: There is no such dtype.
     """
-    if dtype == "auto":
+    if dtype == "auto" and device is not None:
         return torch.float32 if device.type == "cpu" else torch.bfloat16
     try:
         return DTYPES[dtype]
     except KeyError:
-        raise ValueError(f"Unknown dtype {dtype!r}: expected one of {', '.join(DTYPES)}, or auto.") from None
+        raise ValueError(f"Unknown dtype {dtype!r}: expected one of {', '.join(DTYPES)}.") from None
 
 
 def load_for_inference(name: str, device: str = "auto", dtype: str = "auto") -> LoadedModel:

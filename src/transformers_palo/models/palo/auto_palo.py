@@ -32,8 +32,8 @@ from transformers.models.auto import configuration_auto, tokenization_auto
 from transformers.utils import logging
 
 from .configuration_palo import PaloConfig
-from .conversion_palo import released_key_mapping
 from .image_processing_palo import IMAGE_PROCESSORS
+from .key_map_palo import released_key_mapping
 from .modeling_palo import PaloForConditionalGeneration, PaloModel
 from .processing_palo import PaloProcessor
 from .tokenization_palo import PaloTokenizer

@@ -198,13 +198,18 @@ class PaloProcessor(ProcessorMixin):
         hub_kwargs = _hub_kwargs(kwargs)
         config = PaloConfig.from_pretrained(pretrained_model_name_or_path, **hub_kwargs)
         tokenizer = AutoTokenizer.from_pretrained(pretrained_model_name_or_path, config=config, **hub_kwargs)
+        processor = cls.from_released(config, tokenizer)
+        return [processor.image_processor, processor.tokenizer]
+
+    @classmethod
+    def from_released(cls, config: PaloConfig, tokenizer: Any) -> "PaloProcessor":
+        """The processor of a checkpoint in the released layout, which has none: everything follows from its config."""
         released = config._released
-        image_kwargs = {}
+        image_kwargs: dict[str, Any] = {}
         if released is not None:
             image_kwargs = _tower_normalization(released.vision_tower)
             image_kwargs["do_pad"] = released.image_aspect_ratio in (None, "pad")
-        processor = cls.from_config(config, tokenizer, **image_kwargs)
-        return [processor.image_processor, processor.tokenizer]
+        return cls.from_config(config, tokenizer, **image_kwargs)
 
 
 def _check_counts(num_placeholders: int, num_images: int, where: str) -> None:

@@ -25,6 +25,7 @@ begins with a word boundary; without it, text after a control token does not. A 
 import json
 import os
 import re
+import shutil
 from typing import Any
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers
@@ -68,6 +69,12 @@ class PaloTokenizer(TokenizersBackend):
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], *args: Any, **kwargs: Any) -> tuple[str, ...]:
         files = super().save_pretrained(save_directory, *args, **kwargs)
+        # Not needed to reload, but other formats (llama.cpp's) are made from it.
+        vocab_file = getattr(self, "vocab_file", None)
+        target = os.path.join(save_directory, self.vocab_files_names["vocab_file"])
+        if vocab_file and os.path.isfile(vocab_file) and os.path.abspath(vocab_file) != os.path.abspath(target):
+            shutil.copyfile(vocab_file, target)
+            files = (*files, target)
         # All that matters is in tokenizer.json: let it load where this package is not installed.
         path = os.path.join(save_directory, "tokenizer_config.json")
         with open(path, encoding="utf-8") as reader:

@@ -1,0 +1,378 @@
+"""`palo convert`: every released kind of folder, every format, nothing dropped and nothing half-written."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from transformers import (
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    CLIPVisionModel,
+    LlamaForCausalLM,
+    LlavaForConditionalGeneration,
+    LlavaProcessor,
+)
+
+from transformers_palo import PaloForConditionalGeneration
+from transformers_palo.models.palo.export_palo import convert_checkpoint
+from transformers_palo.models.palo.key_map_palo import native_name, released_projector_name
+
+from .conftest import GOLDEN, chat, golden_image, read_json, tiny_model
+from .test_golden import FEATURE_TOLERANCE, LOGIT_TOLERANCE, expand, prompts
+
+
+LORA = GOLDEN / "public_lora" / "checkpoint"
+BASE = str(GOLDEN / "public_lora" / "base")
+
+
+def check_against(record_folder: Path, model, processor) -> None:
+    """Features, logits and greedy continuations that the original recorded."""
+    record, reference = read_json(record_folder / "model.json"), load_file(record_folder / "model.safetensors")
+    images = [golden_image(name) for name in record["features"]["projected"]]
+    pixel_values = processor.image_processor(images, return_tensors="pt").pixel_values
+    with torch.no_grad():
+        features = torch.stack(list(model.get_image_features(pixel_values, return_dict=True).pooler_output))
+    torch.testing.assert_close(features, reference["features.projected"], atol=FEATURE_TOLERANCE, rtol=0)
+    case = record["cases"]["image_text"]
+    inputs = processor(
+        text=prompts()[case["chats"][0]]["prompt"], images=golden_image(case["images"][0]), return_tensors="pt"
+    )
+    expected_ids = expand(case["input_ids"][0], processor.image_token_id, record["num_image_tokens"])
+    assert inputs.input_ids[0].tolist() == expected_ids
+    with torch.no_grad():
+        logits = model(**inputs).logits[0, :, :600]
+    positions = reference["image_text.0.positions"].long()
+    torch.testing.assert_close(logits[positions], reference["image_text.0.logits"], atol=LOGIT_TOLERANCE, rtol=0)
+    output = model.generate(**inputs, max_new_tokens=20, do_sample=False)
+    assert output[0, inputs.input_ids.shape[1] :].tolist() == record["generate"]["image_text"]["new_ids"]
+
+
+def load(folder: Path):
+    return AutoModelForImageTextToText.from_pretrained(folder), AutoProcessor.from_pretrained(folder)
+
+
+# ---- whole checkpoints
+
+
+@pytest.mark.parametrize(
+    "folder",
+    ["public_mlp2x/checkpoint", "public_ldpnet/checkpoint", "public_linear/checkpoint", "public_mlp3x/checkpoint"],
+)
+def test_a_released_checkpoint(folder, tmp_path):
+    source = GOLDEN / folder
+    target = convert_checkpoint(str(source), tmp_path / "native", max_shard_bytes=300_000)
+    direct = AutoModelForImageTextToText.from_pretrained(source)
+    model, info = AutoModelForImageTextToText.from_pretrained(target, output_loading_info=True)
+    assert not any(info.values())
+    for name, tensor in direct.state_dict().items():
+        assert torch.equal(model.state_dict()[name], tensor), name
+    check_against(source.parent, model, AutoProcessor.from_pretrained(target))
+    assert len(list(target.glob("model-*.safetensors"))) > 1 or folder != "public_mlp2x/checkpoint"
+    assert model.generation_config.eos_token_id == 2
+
+
+@pytest.mark.parametrize("model_type", ["llava", "mobilevlm"])
+def test_the_papers_baselines(model_type, tmp_path):
+    """LLaVA-1.5 and MobileVLM folders have the same layout under other model types."""
+    name = {"llava": "public_mlp2x", "mobilevlm": "public_ldpnet"}[model_type]
+    shutil.copytree(GOLDEN / "public_shared" / "clip_tower", tmp_path / "public_shared" / "clip_tower")
+    source = Path(shutil.copytree(GOLDEN / name / "checkpoint", tmp_path / "models" / "baseline"))
+    config = {**read_json(source / "config.json"), "model_type": model_type, "architectures": ["X"]}
+    (source / "config.json").write_text(json.dumps(config))
+    model, processor = load(convert_checkpoint(str(source), tmp_path / "native"))
+    assert isinstance(model, PaloForConditionalGeneration)
+    check_against(GOLDEN / name, model, processor)
+
+
+def test_a_native_folder_in_another_precision(tmp_path, processor):
+    tiny_model("ldp").save_pretrained(tmp_path / "native")
+    processor.save_pretrained(tmp_path / "native")
+    target = convert_checkpoint(str(tmp_path / "native"), tmp_path / "half", dtype=torch.bfloat16)
+    assert {tensor.dtype for tensor in load_file(target / "model.safetensors").values()} == {torch.bfloat16}
+    assert AutoModelForImageTextToText.from_pretrained(target).dtype == torch.bfloat16
+    assert read_json(target / "config.json")["dtype"] == "bfloat16"
+
+
+# ---- LoRA and stage 1
+
+
+def test_a_merged_lora(tmp_path):
+    target = convert_checkpoint(str(LORA), tmp_path / "merged", base_model=BASE)
+    model, processor = load(target)
+    check_against(LORA.parent, model, processor)
+    for name, tensor in load_file(LORA.parent / "merged_sample.safetensors").items():
+        torch.testing.assert_close(model.state_dict()[native_name(name)], tensor, atol=1e-6, rtol=1e-6)
+
+
+def test_a_lora_kept_as_an_adapter(tmp_path):
+    peft = pytest.importorskip("peft")
+    target = convert_checkpoint(str(LORA), tmp_path / "kept", base_model=BASE, keep_adapter=True)
+    model, processor = load(target)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    adapted = peft.PeftModel.from_pretrained(model, target / "adapter")
+    touched = {name for name, _ in adapted.named_parameters() if "lora_" in name}
+    assert len(touched) == 28
+    assert all("language_model" in name for name in touched), "CLIP has q_proj, k_proj and v_proj too"
+    merged = adapted.merge_and_unload()
+    check_against(LORA.parent, merged, processor)
+    changed = {n for n, tensor in merged.state_dict().items() if not torch.equal(tensor, before[n])}
+    assert len(changed) == 14
+
+
+@pytest.mark.parametrize("name", ["public_mlp2x", "public_ldpnet"])
+def test_a_stage_1_projector_over_a_base_model(name, tmp_path):
+    """The base is the language model of the golden's checkpoint, cut out of it."""
+    base = tmp_path / "base"
+    shutil.copytree(GOLDEN / name / "checkpoint", base, ignore=shutil.ignore_patterns("*.bin*", "*.safetensors"))
+    weights = {
+        key: tensor
+        for file in (GOLDEN / name / "checkpoint").glob("*.bin")
+        for key, tensor in torch.load(file, weights_only=True).items()
+        if "mm_projector" not in key and "vision_tower" not in key
+    }
+    save_file(weights, base / "model.safetensors", metadata={"format": "pt"})
+    target = convert_checkpoint(str(GOLDEN / name / "stage1"), tmp_path / "native", base_model=str(base))
+    check_against(GOLDEN / name / "stage1_golden", *load(target))
+
+
+@pytest.mark.parametrize("source", [LORA, GOLDEN / "public_mlp2x" / "stage1"])
+def test_a_part_without_its_base_model(source, tmp_path):
+    with pytest.raises(ValueError, match="holds no language model: say which one it was trained on with --base-model"):
+        convert_checkpoint(str(source), tmp_path / "x")
+    assert not list(tmp_path.iterdir())
+
+
+def lora_copy(tmp_path: Path) -> Path:
+    shutil.copytree(GOLDEN / "public_shared" / "clip_tower", tmp_path / "public_shared" / "clip_tower")
+    return Path(shutil.copytree(LORA, tmp_path / "models" / "lora"))
+
+
+def change_adapter(folder: Path, change) -> None:
+    weights = torch.load(folder / "adapter_model.bin", weights_only=True)
+    change(weights)
+    torch.save(weights, folder / "adapter_model.bin")
+
+
+@pytest.mark.parametrize(
+    ("key", "shape", "complaint"),
+    [
+        ("base_model.model.model.layers.9.self_attn.q_proj.lora_{}.weight", None, "1 adapter weights have no home"),
+        ("base_model.model.model.layers.0.self_attn.odd_proj.lora_{}.weight", None, "have no home in the base model"),
+        ("base_model.model.model.layers.0.self_attn.q_proj.lora_magnitude_{}", None, "is no LoRA weight"),
+        ("model.layers.0.self_attn.q_proj.lora_{}.weight", None, "is no LoRA weight"),
+    ],
+)
+def test_an_adapter_key_without_a_home_is_an_error(tmp_path, key, shape, complaint):
+    folder = lora_copy(tmp_path)
+    change_adapter(
+        folder, lambda w: w.update({key.format("A"): torch.zeros(4, 32), key.format("B"): torch.zeros(32, 4)})
+    )
+    with pytest.raises(ValueError, match=complaint):
+        convert_checkpoint(str(folder), tmp_path / "native", base_model=BASE)
+    assert not (tmp_path / "native").exists()
+
+
+def test_an_adapter_of_another_base_model(tmp_path):
+    folder = lora_copy(tmp_path)
+    wide = "base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight"
+    change_adapter(folder, lambda weights: weights.update({wide: torch.zeros(64, 4)}))
+    with pytest.raises(ValueError, match="this adapter belongs to another base model"):
+        convert_checkpoint(str(folder), tmp_path / "native", base_model=BASE)
+
+
+def test_an_adapter_that_is_no_plain_lora(tmp_path):
+    folder = lora_copy(tmp_path)
+    config = {**read_json(folder / "adapter_config.json"), "use_dora": True}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=r"expected a plain LoRA adapter .* found LORA with use_dora"):
+        convert_checkpoint(str(folder), tmp_path / "native", base_model=BASE)
+
+
+def test_a_lora_without_its_projector(tmp_path):
+    folder = lora_copy(tmp_path)
+    (folder / "non_lora_trainables.bin").unlink()
+    with pytest.raises(ValueError, match=r"expected the trained projector in non_lora_trainables\.bin"):
+        convert_checkpoint(str(folder), tmp_path / "native", base_model=BASE)
+
+
+# ---- a padded vocabulary
+
+
+@pytest.mark.parametrize("multiple", [1, 64])
+def test_a_padded_vocabulary_gives_the_placeholder_a_row(tmp_path, multiple):
+    source = GOLDEN / "public_ldpnet" / "checkpoint"
+    model, processor = load(convert_checkpoint(str(source), tmp_path / "padded", pad_vocab_to_multiple_of=multiple))
+    rows = {1: 601, 64: 640}[multiple]
+    assert model.get_input_embeddings().num_embeddings == model.lm_head.out_features == rows
+    assert model.config.text_config.vocab_size == rows
+    assert model.config.image_token_id == processor.image_token_id == 600
+    check_against(source.parent, model, processor)
+
+
+# ---- llava
+
+
+@cache
+def as_llava(target: str) -> Path:
+    return convert_checkpoint(str(GOLDEN / "public_mlp2x" / "checkpoint"), target, format="llava")
+
+
+@pytest.fixture(scope="module")
+def llava_folder(tmp_path_factory):
+    return as_llava(str(tmp_path_factory.mktemp("llava") / "model"))
+
+
+def test_a_plain_llava(llava_folder):
+    model = LlavaForConditionalGeneration.from_pretrained(llava_folder)
+    processor = LlavaProcessor.from_pretrained(llava_folder)
+    check_against(GOLDEN / "public_mlp2x", model, processor)
+    ours = AutoProcessor.from_pretrained(GOLDEN / "public_mlp2x" / "checkpoint")
+    messages = chat("What is </s> here?", golden_image("landscape"))
+    options = {"add_generation_prompt": True, "tokenize": True, "return_dict": True, "return_tensors": "pt"}
+    theirs, expected = (each.apply_chat_template(messages, **options) for each in (processor, ours))
+    assert torch.equal(theirs["input_ids"], expected["input_ids"])
+    assert torch.equal(theirs["pixel_values"], expected["pixel_values"])
+
+
+def test_a_plain_llava_has_the_names_of_llava_hf(llava_folder):
+    with safe_open(llava_folder / "model.safetensors", framework="pt") as content:
+        names = set(content.keys())
+    assert "language_model.model.layers.0.self_attn.q_proj.weight" in names
+    assert "language_model.lm_head.weight" in names
+    assert "multi_modal_projector.linear_1.weight" in names
+    assert "vision_tower.vision_model.embeddings.class_embedding" in names
+
+
+def test_a_plain_llava_needs_nothing_of_this_package(llava_folder):
+    code = (
+        "import sys\n"
+        "from transformers import AutoModelForImageTextToText as M, AutoProcessor as P\n"
+        f"m, p = M.from_pretrained({str(llava_folder)!r}), P.from_pretrained({str(llava_folder)!r})\n"
+        "print(type(m).__name__, type(p).__name__, 'transformers_palo' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "LlavaForConditionalGeneration LlavaProcessor False"
+
+
+def test_what_llava_cannot_express(tmp_path):
+    with pytest.raises(ValueError, match="Llava has an MLP projector of two layers, this model 'ldp'"):
+        convert_checkpoint(str(GOLDEN / "public_ldpnet" / "checkpoint"), tmp_path / "x", format="llava")
+
+
+# ---- llama.cpp
+
+
+@pytest.mark.parametrize("name", ["public_mlp2x", "public_ldpnet"])
+@pytest.mark.parametrize("native_first", [False, True])
+def test_the_parts_for_llama_cpp(name, native_first, tmp_path):
+    source = GOLDEN / name / "checkpoint"
+    given = convert_checkpoint(str(source), tmp_path / "native") if native_first else source
+    target = convert_checkpoint(str(given), tmp_path / "parts", format="llama.cpp")
+    whole = AutoModelForImageTextToText.from_pretrained(source)
+
+    language_model, info = LlamaForCausalLM.from_pretrained(target / "language_model", output_loading_info=True)
+    assert not any(info.values())
+    for key, tensor in language_model.model.state_dict().items():
+        assert torch.equal(tensor, whole.model.language_model.state_dict()[key])
+    assert (target / "language_model" / "tokenizer.model").read_bytes() == (source / "tokenizer.model").read_bytes()
+
+    tower, info = CLIPVisionModel.from_pretrained(target / "vision_tower", output_loading_info=True)
+    assert not any(info.values())
+    for key, tensor in tower.state_dict().items():
+        assert torch.equal(tensor, whole.model.vision_tower.state_dict()[key])
+    assert read_json(target / "vision_tower" / "config.json")["mm_vision_select_layer"] == -2
+
+    projector = torch.load(target / "llava.projector", weights_only=True)
+    released = {}
+    for file in source.glob("*.bin"):
+        released |= {k: v for k, v in torch.load(file, weights_only=True).items() if "mm_projector" in k}
+    assert projector.keys() == released.keys()
+    assert all(torch.equal(projector[key], released[key]) for key in released)
+
+
+@pytest.mark.parametrize("projector_type", ["mlp", "ldp", "linear"])
+def test_projector_names_go_there_and_back(projector_type):
+    for name in tiny_model(projector_type).state_dict():
+        if "multi_modal_projector" in name:
+            assert native_name(released_projector_name(name, projector_type)) == name
+
+
+def test_what_llama_cpp_cannot_express(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"llama\.cpp reads Llama models with an MLP or LDP projector, not 'llama' with 'linear'"
+    ):
+        convert_checkpoint(str(GOLDEN / "public_linear" / "checkpoint"), tmp_path / "x", format="llama.cpp")
+
+
+# ---- nothing half-written
+
+
+def test_an_existing_target_is_not_touched(tmp_path):
+    (tmp_path / "there").mkdir()
+    with pytest.raises(FileExistsError, match="exists already: choose another folder, or remove it first"):
+        convert_checkpoint(str(GOLDEN / "public_mlp2x" / "checkpoint"), tmp_path / "there")
+    assert not list((tmp_path / "there").iterdir())
+
+
+def test_a_killed_conversion_leaves_nothing_that_looks_whole_and_runs_again(tmp_path):
+    """Killed with -9 while the weights are written: the source is a pipe-slow copy with many shards."""
+    source, target = GOLDEN / "public_mlp2x" / "checkpoint", tmp_path / "native"
+    code = (
+        "import time, transformers_palo.models.palo.export_palo as e\n"
+        "flush = e.ShardWriter._flush\n"
+        "e.ShardWriter._flush = lambda self: (flush(self), time.sleep(0.3))\n"
+        f"e.convert_checkpoint({str(source)!r}, {str(target)!r}, max_shard_bytes=50_000)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    partial = tmp_path / "native.partial"
+    deadline = time.monotonic() + 120
+    while len(list(partial.glob("shard-*"))) < 2:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not target.exists()
+    assert not (partial / "config.json").exists(), "what is left is no checkpoint either"
+    convert_checkpoint(str(source), target)
+    assert not partial.exists()
+    check_against(source.parent, *load(target))
+
+
+@pytest.mark.parametrize(
+    ("source", "complaint"),
+    [
+        ("public_shared/images", "expected a checkpoint's folder, found no config.json"),
+        ("public_lora/base", "Expected a PALO configuration"),
+    ],
+)
+def test_folders_that_are_no_checkpoint_of_ours(tmp_path, source, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        convert_checkpoint(str(GOLDEN / source), tmp_path / "x")
+
+
+def test_wrong_weights_stop_the_conversion(tmp_path):
+    shutil.copytree(GOLDEN / "public_shared" / "clip_tower", tmp_path / "public_shared" / "clip_tower")
+    source = Path(shutil.copytree(GOLDEN / "public_mlp2x" / "checkpoint_safetensors", tmp_path / "models" / "m"))
+    weights = load_file(source / "model.safetensors")
+    for change, complaint in (
+        ({"model.norm.weight": torch.zeros(3)}, r"norm\.weight has shape \(3,\), expected \(64,\)"),
+        ({"model.extra.weight": torch.zeros(3)}, r"model\.extra\.weight belongs nowhere"),
+    ):
+        save_file({**weights, **change}, source / "model.safetensors", metadata={"format": "pt"})
+        with pytest.raises(ValueError, match=complaint):
+            convert_checkpoint(str(source), tmp_path / "x")
+        assert not (tmp_path / "x").exists()
+    weights.pop("lm_head.weight")
+    save_file(weights, source / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=r"lacks lm_head\.weight"):
+        convert_checkpoint(str(source), tmp_path / "x")
