@@ -221,12 +221,16 @@ def local_folder(name: str) -> Path:
     if path.is_dir():
         return path
     try:
-        small = Path(snapshot_download(name, ignore_patterns=["*.bin", "*.safetensors", "*.msgpack", "*.h5", "*.gguf"]))
+        small = Path(
+            snapshot_download(name, ignore_patterns=["*.bin", "*.safetensors", "*.msgpack", "*.h5", "*.gguf"])
+        )
         weights = ["*.safetensors"] if (small / SAFE_WEIGHTS_INDEX_NAME).is_file() else ["*.safetensors", "*.bin"]
         return Path(snapshot_download(name, allow_patterns=["*.json", "*.model", "*.jinja", *weights]))
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise OSError(f"{name}: expected a folder or a Hub id, found no such folder, and on the Hub: {reason}") from error
+        raise OSError(
+            f"{name}: expected a folder or a Hub id, found no such folder, and on the Hub: {reason}"
+        ) from error
 
 
 def weight_files(folder: Path) -> list[Path]:
