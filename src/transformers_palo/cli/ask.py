@@ -13,25 +13,56 @@
 # limitations under the License.
 """`palo ask`: questions about images, on the command line."""
 
+import base64
+import json
+import mimetypes
+import os
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 
 DEFAULT_MODEL = "MBZUAI/MobilePALO-1.7B"
+REMOTE = ("http://", "https://", "data:image/")
+
+
+@dataclass
+class Reply:
+    """An answer that is still coming, and what is known of it once it has come.
+
+    Attributes:
+        pieces: The text, piece by piece.
+        source: Which model answers and where, in one line.
+        facts: Fields for `--json`; complete when `pieces` is exhausted.
+    """
+
+    pieces: Iterator[str]
+    source: str
+    facts: dict[str, Any]
 
 
 def ask(
     arguments: Annotated[
         list[str],
-        typer.Argument(metavar="IMAGE... QUESTION", help="Paths or URLs of images, then the question."),
+        typer.Argument(
+            metavar="[IMAGE]... QUESTION", help="Paths or URLs of images, then the question; - reads it from stdin."
+        ),
     ],
-    model: Annotated[str, typer.Option(help="Folder or Hub id of a PALO model.")] = DEFAULT_MODEL,
+    model: Annotated[
+        str | None, typer.Option(help=f"Folder or Hub id of a PALO model. [default: {DEFAULT_MODEL}]")
+    ] = None,
+    base_url: Annotated[
+        str | None,
+        typer.Option(help="Ask this OpenAI-compatible server instead, such as vLLM's http://localhost:8000/v1."),
+    ] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="The most tokens to answer with.")] = 512,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, or auto.")] = "auto",
     dtype: Annotated[str, typer.Option(help="float32, bfloat16, float16, or auto.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of streaming.")] = False,
 ) -> None:
     """Ask a question about one or more images, in any of the ten languages.
 
@@ -41,18 +72,138 @@ def ask(
     """
     *images, question = arguments
     for image in images:
-        if not image.startswith(("http://", "https://", "data:image/")) and not Path(image).is_file():
+        if not image.startswith(REMOTE) and not Path(image).is_file():
             raise ValueError(
                 f"No image at {image!r}: expected the path of a file or an http(s) URL. The question comes last."
             )
+    if question == "-":
+        question = sys.stdin.read().strip()
+    if not question:
+        raise ValueError("The question is empty: write it behind the images, or write - and give it on stdin.")
 
-    from transformers import TextStreamer
+    if base_url:
+        reply = ask_server(base_url, model, images, question, max_new_tokens)
+    else:
+        reply = ask_here(model or DEFAULT_MODEL, images, question, max_new_tokens, device, dtype)
+    print(reply.source, file=sys.stderr)
+    answer = []
+    for piece in reply.pieces:
+        answer.append(piece)
+        if not as_json:
+            print(piece, end="", flush=True)
+    if as_json:
+        record = {"images": images, "question": question, "answer": "".join(answer).strip(), **reply.facts}
+        print(json.dumps(record, ensure_ascii=False))
+    else:
+        print()
+
+
+def ask_here(name: str, images: list[str], question: str, max_new_tokens: int, device: str, dtype: str) -> Reply:
+    """Let a model answer that is loaded in this process."""
+    from threading import Thread
+
+    from transformers import TextIteratorStreamer
 
     from ..inference.loading import load_for_inference
 
-    loaded = load_for_inference(model, device=device, dtype=dtype)
-    print(f"{loaded.describe()}", file=sys.stderr)
+    loaded = load_for_inference(name, device=device, dtype=dtype)
     content = [{"type": "image", "image": image} for image in images] + [{"type": "text", "text": question}]
     inputs = loaded.prepare([{"role": "user", "content": content}])
-    streamer = TextStreamer(loaded.processor.tokenizer, skip_prompt=True, skip_special_tokens=True)
-    loaded.model.generate(**inputs, max_new_tokens=max_new_tokens, do_sample=False, streamer=streamer)
+    prompt_tokens = inputs["input_ids"].shape[1]
+    streamer = TextIteratorStreamer(loaded.processor.tokenizer, skip_prompt=True, skip_special_tokens=True)
+    facts: dict[str, Any] = {
+        "model": name,
+        "device": str(loaded.model.device),
+        "dtype": str(loaded.model.dtype).removeprefix("torch."),
+        "prompt_tokens": prompt_tokens,
+    }
+    failure: list[BaseException] = []
+
+    def generate() -> None:
+        try:
+            output = loaded.model.generate(**inputs, max_new_tokens=max_new_tokens, do_sample=False, streamer=streamer)
+            stopped = output[0, -1].item() in _stop_ids(loaded.model.generation_config.eos_token_id)
+            facts.update(
+                completion_tokens=output.shape[1] - prompt_tokens, finish_reason="stop" if stopped else "length"
+            )
+        except BaseException as error:
+            failure.append(error)
+            streamer.end()
+
+    def pieces() -> Iterator[str]:
+        thread = Thread(target=generate, daemon=True)
+        thread.start()
+        yield from streamer
+        thread.join()
+        if failure:
+            raise failure[0]
+
+    return Reply(pieces(), loaded.describe(), facts)
+
+
+def _stop_ids(eos_token_id: int | list[int] | None) -> list[int]:
+    if eos_token_id is None:
+        return []
+    return eos_token_id if isinstance(eos_token_id, list) else [eos_token_id]
+
+
+def ask_server(base_url: str, model: str | None, images: list[str], question: str, max_new_tokens: int) -> Reply:
+    """Let a server answer that speaks OpenAI's chat completions; the key, if it wants one, is `OPENAI_API_KEY`.
+
+    Raises:
+        ImportError: The `openai` package is missing.
+        ValueError: The server did not answer, or refused.
+    """
+    try:
+        import openai
+    except ImportError:
+        raise ImportError("--base-url needs the openai package: pip install 'transformers-palo[serve]'") from None
+
+    client = openai.OpenAI(base_url=base_url, api_key=os.environ.get("OPENAI_API_KEY") or "none")
+    content: list[Any] = [{"type": "image_url", "image_url": {"url": _as_url(image)}} for image in images]
+    content.append({"type": "text", "text": question})
+    facts: dict[str, Any] = {"base_url": base_url}
+    try:
+        name = model or _served_model(client)
+        facts["model"] = name
+        stream = client.chat.completions.create(
+            model=name,
+            messages=[{"role": "user", "content": content}],
+            max_tokens=max_new_tokens,
+            temperature=0,
+            stream=True,
+        )
+    except openai.OpenAIError as error:
+        raise ValueError(_what_server_said(base_url, error)) from error
+
+    def pieces() -> Iterator[str]:
+        try:
+            for chunk in stream:
+                for choice in chunk.choices:
+                    if choice.finish_reason:
+                        facts["finish_reason"] = choice.finish_reason
+                    if choice.delta.content:
+                        yield choice.delta.content
+        except openai.OpenAIError as error:
+            raise ValueError(_what_server_said(base_url, error)) from error
+
+    return Reply(pieces(), f"{name}, served at {base_url}", facts)
+
+
+def _as_url(image: str) -> str:
+    if image.startswith(REMOTE):
+        return image
+    kind = mimetypes.guess_type(image)[0] or "image/png"
+    return f"data:{kind};base64,{base64.b64encode(Path(image).read_bytes()).decode()}"
+
+
+def _served_model(client: Any) -> str:
+    served = [entry.id for entry in client.models.list()]
+    if len(served) != 1:
+        raise ValueError(f"The server offers {len(served)} models ({', '.join(served)}): name one with --model.")
+    return served[0]
+
+
+def _what_server_said(base_url: str, error: Exception) -> str:
+    body = getattr(error, "message", None) or str(error)
+    return f"The server at {base_url} did not answer the question: {body} (expected an OpenAI-compatible server there)"

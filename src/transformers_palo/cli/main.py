@@ -13,6 +13,7 @@
 # limitations under the License.
 """The `palo` command: one module a subcommand, errors on one line."""
 
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -49,6 +50,10 @@ def _options(debug: bool = typer.Option(False, "--debug", help="Show the traceba
 
 def main() -> None:
     """Entry point: run the command; what went wrong is one line on standard error and exit code 1."""
+    # Ten languages: text is UTF-8 whatever the locale says, and a half character at the end of an answer is no error.
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="replace")
     try:
         app()
     except (OSError, ValueError, ImportError, RuntimeError) as error:

@@ -28,7 +28,7 @@ from transformers import (
     AutoTokenizer,
 )
 from transformers.conversion_mapping import register_checkpoint_conversion_mapping
-from transformers.models.auto import configuration_auto, tokenization_auto
+from transformers.models.auto import configuration_auto, modeling_auto, tokenization_auto
 from transformers.utils import logging
 
 from .configuration_palo import PaloConfig
@@ -52,7 +52,7 @@ def register() -> bool:
     Returns:
         Whether it did: if Transformers has a `palo` model of its own, that one is left in charge.
     """
-    _restore_vision2seq()
+    _add_to_transformers(AutoModelForVision2Seq)
     if is_native():
         logger.info("Transformers has a palo model of its own: transformers_palo does not register its classes.")
         return False
@@ -64,6 +64,8 @@ def register() -> bool:
     AutoImageProcessor.register(PaloConfig, image_processor_classes=dict(IMAGE_PROCESSORS), exist_ok=True)
     AutoTokenizer.register(PaloConfig, tokenizer_class=PaloTokenizer, exist_ok=True)
     _prefer_palo_tokenizer()
+    _name_as_multimodal()
+    _add_to_transformers(PaloConfig, PaloForConditionalGeneration, PaloModel, PaloProcessor, PaloTokenizer)
     register_checkpoint_conversion_mapping(PaloConfig.model_type, released_key_mapping(), overwrite=True)
     return True
 
@@ -88,15 +90,26 @@ def _prefer_palo_tokenizer() -> None:
     mistaken.add(PaloConfig.model_type)
 
 
-def _restore_vision2seq() -> None:
-    """Transformers 5 removed `AutoModelForVision2Seq`; code out there imports it from `transformers`."""
+def _name_as_multimodal() -> None:
+    # `transformers serve` tells image-text models by the class names in these tables, which `register` does not touch.
+    for table in ("MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES", "MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES"):
+        getattr(modeling_auto, table, {})[PaloConfig.model_type] = PaloForConditionalGeneration.__name__
+
+
+def _add_to_transformers(*classes: type) -> None:
+    """Make classes importable from `transformers`, unless it has something of that name itself.
+
+    Code out there imports `AutoModelForVision2Seq`, which Transformers 5 removed; and what reads `architectures` of a
+    config looks the name up there: `transformers serve`, TRL's trainers given a path, Accelerate.
+    """
     # Importing its processing utilities replaces the package's module object. They are imported by now (AutoProcessor
-    # needs them), so the name stays; code that imported the package earlier still holds the object before.
+    # needs them), so the names stay; code that imported the package earlier still holds the object before.
     modules: list[ModuleType] = [
         sys.modules["transformers"],
         transformers_before,
         sys.modules["transformers.models.auto"],
     ]
     for module in modules:
-        if "AutoModelForVision2Seq" not in vars(module):
-            module.AutoModelForVision2Seq = AutoModelForVision2Seq  # type: ignore[attr-defined]
+        for added in classes:
+            if added.__name__ not in vars(module):
+                setattr(module, added.__name__, added)
