@@ -6,12 +6,13 @@ BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help setup quickstart test test-oldest quality format clean
+.PHONY: help setup quickstart test test-oldest bench quality format clean
 
 help:
 	@echo "make quickstart  train a small PALO offline and ask it in ten languages (outputs/quickstart/)"
 	@echo "make test        the whole test suite"
 	@echo "make test-oldest the tests of the model with the oldest Transformers that is supported"
+	@echo "make bench       measure against Transformers' Llava (benchmarks/results/)"
 	@echo "make quality     ruff and mypy"
 	@echo "make format      let ruff mend what it can"
 
@@ -42,6 +43,11 @@ $(OLDEST)/.installed: pyproject.toml constraints.txt
 test-oldest: $(OLDEST)/.installed
 	$(OLDEST)/bin/python -m modeling_tests.upstream.fetch
 	$(OLDEST)/bin/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu and not vllm"
+
+bench: setup
+	OMP_NUM_THREADS= $(BIN)/python -m benchmarks.processor
+	OMP_NUM_THREADS= $(BIN)/python -m benchmarks.startup
+	OMP_NUM_THREADS= $(BIN)/python -m benchmarks.model
 
 quality: setup
 	$(BIN)/ruff check .

@@ -168,12 +168,22 @@ def _pad_and_resize(image: np.ndarray, side: int, colour: tuple[int, ...], resam
     """`(3, height, width)` uint8 -> `(side, side, 3)` uint8, padded to a square first."""
     _, height, width = image.shape
     picture = Image.fromarray(np.ascontiguousarray(np.moveaxis(image, 0, -1)))
-    if height != width:
-        longest = max(height, width)
-        square = Image.new("RGB", (longest, longest), colour)
-        square.paste(picture, ((longest - width) // 2, (longest - height) // 2))
-        picture = square
+    if width > height:
+        # Pillow resizes rows first, rounds to bytes, then columns. A row of padding stays what it is, so the rows can be
+        # resized before the padding comes: the same pixels for less work.
+        picture = picture.resize((side, height), resample=resample)
+        picture = _on_canvas(picture, (side, width), (0, (width - height) // 2), colour)
+    elif height > width:
+        picture = _on_canvas(picture, (height, height), ((height - width) // 2, 0), colour)
     return np.asarray(picture.resize((side, side), resample=resample))
+
+
+def _on_canvas(
+    picture: Image.Image, size: tuple[int, int], position: tuple[int, int], colour: tuple[int, ...]
+) -> Image.Image:
+    canvas = Image.new("RGB", size, colour)
+    canvas.paste(picture, position)
+    return canvas
 
 
 __all__ = ["PaloImageProcessorPil"]
