@@ -8,6 +8,7 @@ python examples/fine_tune_lora.py [--model DIR_OR_HUB_ID] [--images FOLDER] [--o
 import argparse
 from pathlib import Path
 
+import torch
 from datasets import Dataset, Image
 from peft import LoraConfig
 from transformers import AutoModelForImageTextToText, AutoProcessor
@@ -59,6 +60,7 @@ def main() -> None:
             learning_rate=5e-3,
             assistant_only_loss=True,  # what the user says is not learnt
             max_length=None,  # cutting a chat could cut an image
+            bf16=torch.cuda.is_available(),  # TRL's default asks for a GPU
             logging_steps=10,
             save_strategy="no",
             report_to="none",

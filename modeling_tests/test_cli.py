@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from transformers_palo.cli import ask
 from transformers_palo.cli.main import COMMANDS, main
 
 from .conftest import GOLDEN, SHARED
@@ -47,6 +48,15 @@ def test_ask_streams_an_answer_and_says_what_answers():
     assert result.returncode == 0, result.stderr
     assert result.stdout.strip()
     assert f"{MODEL}: 0.2 million parameters, cpu, float32" in result.stderr
+
+
+def test_ask_prints_nothing_in_front_of_an_answer(here, monkeypatch):
+    """A byte-level tokenizer keeps the space between "ASSISTANT:" and the answer."""
+    reply = ask.Reply(source="a model", facts={}, pieces=iter(["", " ", " The", " answer", " is 4. "]))
+    monkeypatch.setattr(ask, "ask_here", lambda *arguments: reply)
+    code, out, _ = here("ask", PICTURE, "What is it?", "--model", MODEL)
+    assert code == 0
+    assert out == "The answer is 4. \n"
 
 
 def test_ask_in_another_precision(here):

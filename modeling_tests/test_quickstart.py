@@ -2,7 +2,10 @@
 
 import json
 import re
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -48,6 +51,7 @@ from transformers_palo.quickstart.run import Plan, run_quickstart
 from transformers_palo.quickstart.tower import tower_config
 
 
+PROJECT = Path(__file__).parents[1]
 CODES = [language.code for language in LANGUAGES]
 SCANS = load_scans()
 digits_of = {
@@ -360,3 +364,49 @@ class TestRun:
             }
         ]
         assert isinstance(pipe(text=chat, max_new_tokens=3, return_full_text=False)[0]["generated_text"], str)
+
+
+class TestExamples:
+    """The scripts in examples/, on what a run leaves."""
+
+    @staticmethod
+    def output_of(script: str, output_dir: Path, *arguments: str) -> str:
+        command = [
+            sys.executable,
+            str(PROJECT / "examples" / script),
+            "--model",
+            str(output_dir / "model"),
+            *arguments,
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", cwd=output_dir.parent)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def test_ask_in_ten_languages(self, run):
+        output_dir, _ = run
+        output = self.output_of(
+            "ask_in_ten_languages.py", output_dir, "--image", str(output_dir / "examples" / "sum.png")
+        )
+        assert [line for line in output.splitlines() if line in {language.name for language in LANGUAGES}] == [
+            language.name for language in LANGUAGES
+        ]
+
+    def test_compare_with_llava(self, run):
+        output_dir, _ = run
+        output = self.output_of(
+            "compare_with_llava.py", output_dir, "--image", str(output_dir / "examples" / "sum.png")
+        )
+        answers = dict(line.split(": ", 1) for line in output.splitlines())
+        assert answers["PaloForConditionalGeneration"] == answers["LlavaForConditionalGeneration"]
+        assert float(answers["largest difference of logits"]) == 0
+
+    def test_fine_tune_lora(self, run, tmp_path):
+        output_dir, _ = run
+        arguments = ("--images", str(output_dir / "examples"), "--output-dir", str(tmp_path), "--steps", "2")
+        output = self.output_of("fine_tune_lora.py", output_dir, *arguments)
+        assert output.count(" -> ") == 4
+        assert (tmp_path / "adapter_model.safetensors").is_file()
+
+    def test_every_example_is_listed(self):
+        listed = (PROJECT / "examples" / "README.md").read_text(encoding="utf-8")
+        assert all(f"]({path.name})" in listed for path in (PROJECT / "examples").glob("*.py"))

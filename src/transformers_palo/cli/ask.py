@@ -86,8 +86,12 @@ def ask(
     else:
         reply = ask_here(model or DEFAULT_MODEL, images, question, max_new_tokens, device, dtype)
     print(reply.source, file=sys.stderr)
-    answer = []
+    answer: list[str] = []
     for piece in reply.pieces:
+        # A byte-level tokenizer keeps the space between "ASSISTANT:" and the answer.
+        piece = piece if answer else piece.lstrip()
+        if not piece:
+            continue
         answer.append(piece)
         if not as_json:
             print(piece, end="", flush=True)
