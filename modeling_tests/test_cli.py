@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from transformers_palo.cli import ask
+from transformers_palo.cli import ask, quickstart
 from transformers_palo.cli.main import COMMANDS, main
 
 from .conftest import GOLDEN, SHARED
@@ -110,3 +110,22 @@ def test_env_names_the_versions(here):
 def test_no_command_shows_the_help(here):
     _, out, err = here()
     assert "ask" in out + err
+
+
+def test_quickstart_without_its_extra(here, monkeypatch, tmp_path):
+    monkeypatch.setattr(quickstart, "find_spec", lambda module: None if module in ("trl", "sklearn") else module)
+    code, _, err = here("quickstart", "--output-dir", str(tmp_path / "out"))
+    assert code == 1
+    assert err == (
+        "palo: error: palo quickstart needs trl, sklearn, which are not installed: install transformers-palo with its "
+        "[quickstart] extra.\n"
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def test_quickstart_into_a_file(here, tmp_path):
+    (tmp_path / "out").write_text("mine")
+    code, _, err = here("quickstart", "--output-dir", str(tmp_path / "out"))
+    assert code == 1
+    assert "expected a folder to write into, found a file" in err and err.count("\n") == 1
+    assert (tmp_path / "out").read_text() == "mine"

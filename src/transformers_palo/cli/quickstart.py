@@ -13,10 +13,15 @@
 # limitations under the License.
 """`palo quickstart`: a small PALO, trained here and now, that answers in ten languages."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+
+# What the extra of that name brings.
+_NEEDED = ("datasets", "trl", "sklearn", "lingua")
 
 
 def quickstart(
@@ -29,6 +34,11 @@ def quickstart(
 
     Example:  palo quickstart --output-dir outputs/quickstart
     """
+    if missing := [module for module in _NEEDED if find_spec(module) is None]:
+        raise ImportError(
+            f"palo quickstart needs {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed: "
+            "install transformers-palo with its [quickstart] extra."
+        )
     from ..quickstart.run import run_quickstart
 
     run_quickstart(output_dir, seed=seed)

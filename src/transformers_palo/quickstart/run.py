@@ -15,7 +15,6 @@
 
 import json
 import platform
-import resource
 import sys
 import time
 from dataclasses import dataclass
@@ -90,8 +89,13 @@ def run_quickstart(output_dir: Path, seed: int = 0, plan: Plan | None = None) ->
 
     Returns:
         What the report tells.
+
+    Raises:
+        OSError: `output_dir` is a file, or cannot be written.
     """
     plan = plan or Plan()
+    if output_dir.exists() and not output_dir.is_dir():
+        raise NotADirectoryError(f"{output_dir}: expected a folder to write into, found a file: choose another one.")
     output_dir.mkdir(parents=True, exist_ok=True)
     transformers.utils.logging.disable_progress_bar()
     set_seed(seed)
@@ -199,7 +203,7 @@ def _facts(
         "Tower": f"names {tower_accuracy:.1%} of the digits on unseen scans",
         "Examination": f"{plan.canvases_per_kind} canvases for each kind of question, each asked about in ten languages",
         "Time": f"{clock.total:.0f} s ({parts})",
-        "Peak memory": f"{_peak_memory_gib():.2f} GiB",
+        "Peak memory": _peak_memory(),
         "Machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
         "Versions": ", ".join(
             f"{name} {version(name)}" for name in ("transformers-palo", "transformers", "trl", "torch")
@@ -208,10 +212,14 @@ def _facts(
     }
 
 
-def _peak_memory_gib() -> float:
+def _peak_memory() -> str:
+    try:
+        import resource
+    except ImportError:
+        return "not measured on this system"
     # Linux counts in KiB, macOS in bytes.
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**30 if sys.platform == "darwin" else 2**20)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)
+    return f"{peak:.2f} GiB"
 
 
 def _first_of_each_kind(answered: list[Answered]) -> list[list[Answered]]:
