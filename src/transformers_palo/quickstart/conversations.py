@@ -22,6 +22,7 @@ from PIL import Image
 from ..languages import LANGUAGES
 from .canvases import MAX_DIGITS, Canvas, Scan, draw_canvas
 from .phrases import DIGITS_ON_CANVAS, KINDS, PHRASES, Kind, answer_text, correct_number
+from .progress import progress
 
 
 # What is harder is asked more often.
@@ -98,7 +99,8 @@ def draw_questions(count: int, rng: np.random.Generator, scans: list[Scan] | Non
     """
     weights = np.array([KIND_WEIGHTS[kind] for kind in KINDS], dtype=float)
     questions = []
-    for index, kind_index in enumerate(rng.choice(len(KINDS), count, p=weights / weights.sum())):
+    kinds = rng.choice(len(KINDS), count, p=weights / weights.sum())
+    for index, kind_index in enumerate(progress(kinds, "drawing")):
         kind, language = KINDS[kind_index], LANGUAGES[index % len(LANGUAGES)].code
         canvas = _canvas_for(kind, scans, rng) if scans else None
         digits = canvas.digits if canvas else _digits_for(kind, rng)
@@ -108,7 +110,7 @@ def draw_questions(count: int, rng: np.random.Generator, scans: list[Scan] | Non
 
 def draw_captioned(count: int, rng: np.random.Generator, scans: list[Scan]) -> list[Canvas]:
     """Canvases of one to three digits, to be described."""
-    return [draw_canvas(scans, int(rng.integers(1, MAX_DIGITS + 1)), rng) for _ in range(count)]
+    return [draw_canvas(scans, int(rng.integers(1, MAX_DIGITS + 1)), rng) for _ in progress(range(count), "drawing")]
 
 
 def held_out_questions(scans: list[Scan], canvases_per_kind: int, rng: np.random.Generator) -> list[Question]:

@@ -40,6 +40,7 @@ from .conversations import (
 from .examination import Answered, examine, score_by_language, shortfalls
 from .model import small_config, train_tokenizer
 from .phrases import KINDS
+from .progress import progress
 from .report import RunSummary, console_table, write_model_card, write_report
 from .tower import PatchClassifier, PatchDataset, digit_accuracy, tower_config
 from .training import Stage, chat_dataset, train_classifier, train_on_chats
@@ -116,7 +117,8 @@ def run_quickstart(output_dir: Path, seed: int = 0, plan: Plan | None = None) ->
 
     clock.start("vision tower", "teaching the vision tower what scanned digits look like")
     classifier = PatchClassifier(tower)
-    practice = [draw_practice_sheet(training_scans, streams["tower"]) for _ in range(plan.practice_sheets)]
+    sheets = progress(range(plan.practice_sheets), "drawing")
+    practice = [draw_practice_sheet(training_scans, streams["tower"]) for _ in sheets]
     practice_set = PatchDataset(practice, processor.image_processor)
     curves = [train_classifier(classifier, practice_set, plan.tower, log_dir, seed)]
     unseen = [draw_canvas(held_out_scans, MAX_DIGITS, streams["tower"]) for _ in range(_TOWER_CANVASES)]

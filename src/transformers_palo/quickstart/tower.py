@@ -25,6 +25,7 @@ from torch import nn
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
 from .canvases import CELL, GRID, Canvas
+from .progress import progress
 
 
 # Pixels a side of what the tower sees: a canvas is reduced to this, and a patch is a cell.
@@ -85,7 +86,7 @@ class PatchDataset(torch.utils.data.Dataset):
 
     def __init__(self, canvases: Sequence[Canvas], image_processor: Any, batch_size: int = 256) -> None:
         pixel_values = []
-        for start in range(0, len(canvases), batch_size):
+        for start in progress(range(0, len(canvases), batch_size), "preparing pictures"):
             images = [canvas.image for canvas in canvases[start : start + batch_size]]
             pixel_values.append(image_processor(images, return_tensors="pt").pixel_values)
         self.pixel_values = torch.cat(pixel_values)
