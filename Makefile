@@ -6,12 +6,15 @@ BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
+# One process alone: a thread for every core.
+ALL_CORES := env -u OMP_NUM_THREADS
+
 .PHONY: help setup quickstart test test-oldest bench quality format clean
 
 help:
 	@echo "make quickstart  train a small PALO offline and ask it in ten languages (outputs/quickstart/)"
 	@echo "make test        the whole test suite"
-	@echo "make test-oldest the tests of the model with the oldest Transformers that is supported"
+	@echo "make test-oldest the whole test suite with the oldest Transformers that is supported"
 	@echo "make bench       measure against Transformers' Llava (benchmarks/results/)"
 	@echo "make quality     ruff and mypy"
 	@echo "make format      let ruff mend what it can"
@@ -25,7 +28,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 quickstart: setup
-	OMP_NUM_THREADS= $(BIN)/palo quickstart --output-dir outputs/quickstart
+	$(ALL_CORES) $(BIN)/palo quickstart --output-dir outputs/quickstart
 
 test: setup
 	$(BIN)/python -m modeling_tests.upstream.fetch
@@ -45,9 +48,9 @@ test-oldest: $(OLDEST)/.installed
 	$(OLDEST)/bin/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu and not vllm"
 
 bench: setup
-	OMP_NUM_THREADS= $(BIN)/python -m benchmarks.processor
-	OMP_NUM_THREADS= $(BIN)/python -m benchmarks.startup
-	OMP_NUM_THREADS= $(BIN)/python -m benchmarks.model
+	$(ALL_CORES) $(BIN)/python -m benchmarks.processor
+	$(ALL_CORES) $(BIN)/python -m benchmarks.startup
+	$(ALL_CORES) $(BIN)/python -m benchmarks.model
 
 quality: setup
 	$(BIN)/ruff check .

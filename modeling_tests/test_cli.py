@@ -78,10 +78,14 @@ def test_ask_about_several_images(here):
     ("arguments", "complaint"),
     [
         (["ask", "nowhere.png", "What?", "--model", MODEL], "No image at 'nowhere.png'"),
-        (["ask", PICTURE, "What?", "--model", "no/such/folder"], "no/such/folder"),
+        (["ask", PICTURE, "What?", "--model", "no/such/folder"], "expected a model's folder or a Hub id"),
         (["ask", PICTURE, "What?", "--model", MODEL, "--dtype", "int3"], "Unknown dtype 'int3'"),
         (["ask", PICTURE, "What?", "--model", MODEL, "--device", "tpu9"], "Unknown device 'tpu9'"),
-        (["ask", PICTURE, "What?", "--model", str(SHARED)], "config.json"),
+        (["ask", PICTURE, "What?", "--model", str(SHARED)], "expected a model's folder with config.json, found none"),
+        (["ask", PICTURE, "What?", "--model", str(GOLDEN / "public_mlp2x")], "did you mean"),
+        (["ask", PICTURE, "--model", MODEL], "no question"),
+        # Told before the model is looked for.
+        (["ask", str(GOLDEN / "public_ldpnet" / "MANIFEST.md"), "What?", "--model", "no/such/folder"], "MANIFEST.md"),
     ],
 )
 def test_a_users_mistake_is_one_line_without_a_traceback(here, arguments, complaint):

@@ -31,6 +31,7 @@ from transformers_palo.quickstart.conversations import (
     draw_questions,
     held_out_questions,
     prompt_chat,
+    typed_variants,
 )
 from transformers_palo.quickstart.examination import (
     MAX_NEW_TOKENS,
@@ -180,6 +181,18 @@ class TestQuestions:
             assert [question.language for question in group] == CODES
             assert len({id(question.canvas) for question in group}) == 1
             assert set(group[0].canvas.scans) <= allowed
+
+    def test_questions_are_taught_as_people_type_them(self):
+        assert typed_variants("¿Qué dígito VES?") == (
+            "¿Qué dígito VES?",
+            "¿Qué dígito VES",
+            "¿qué dígito ves?",
+            "¿qué dígito ves",
+        )
+        questions = draw_questions(2000, np.random.default_rng(0))
+        as_written = sum(q.text in PHRASES[q.language][q.kind].questions for q in questions)
+        # 60 % on purpose; scripts without capitals add what lower case leaves as it is.
+        assert 0.6 < as_written / len(questions) < 0.7
 
     def test_a_question_in_words_has_no_picture(self):
         with pytest.raises(ValueError, match="no picture"):
@@ -348,7 +361,9 @@ class TestRun:
         card = ModelCard.load(run[0] / "model" / "README.md")
         assert card.data.language == CODES
         assert card.data.pipeline_tag == "image-text-to-text" and card.data.library_name == "transformers"
-        assert len(card.data.eval_results) == len(CODES)
+        assert {result.dataset_config: result.dataset_name for result in card.data.eval_results} == {
+            language.code: f"Held-out scans of scikit-learn's digits ({language.name})" for language in LANGUAGES
+        }
         assert "load_digits" in card.text
 
     def test_the_model_reloads_through_the_pipeline(self, run):

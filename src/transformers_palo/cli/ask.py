@@ -76,6 +76,10 @@ def ask(
             raise ValueError(
                 f"No image at {image!r}: expected the path of a file or an http(s) URL. The question comes last."
             )
+    if not images and Path(question).is_file():
+        raise ValueError(
+            f"Found the file {question!r} and no question: write the question, in quotes, behind the image."
+        )
     if question == "-":
         question = sys.stdin.read().strip()
     if not question:
@@ -109,9 +113,12 @@ def ask_here(name: str, images: list[str], question: str, max_new_tokens: int, d
     from transformers import TextIteratorStreamer
 
     from ..inference.loading import load_for_inference
+    from ..models.palo.image_loading_palo import load_image
 
+    # A picture that cannot be read is told before a model of many gigabytes is.
+    pictures = [load_image(image) for image in images]
     loaded = load_for_inference(name, device=device, dtype=dtype)
-    content = [{"type": "image", "image": image} for image in images] + [{"type": "text", "text": question}]
+    content = [{"type": "image", "image": picture} for picture in pictures] + [{"type": "text", "text": question}]
     inputs = loaded.prepare([{"role": "user", "content": content}])
     prompt_tokens = inputs["input_ids"].shape[1]
     streamer = TextIteratorStreamer(loaded.processor.tokenizer, skip_prompt=True, skip_special_tokens=True)

@@ -14,10 +14,12 @@
 """A model, its processor, and where they run."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers.utils import CONFIG_NAME
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,20 @@ def resolve_dtype(dtype: str, device: torch.device | None) -> torch.dtype:
         raise ValueError(f"Unknown dtype {dtype!r}: expected one of {', '.join(DTYPES)}.") from None
 
 
+def _check_folder(name: str) -> None:
+    """A path without a model is told as such, not as a Hub id that is none."""
+    folder = Path(name).expanduser()
+    looks_like_path = name.startswith((".", "/", "~")) or name.count("/") > 1
+    if folder.is_dir() and not (folder / CONFIG_NAME).is_file():
+        inside = sorted(str(path.parent) for path in folder.glob(f"*/{CONFIG_NAME}"))
+        hint = f"did you mean {inside[0]}?" if inside else "give the folder that a model was saved to."
+        raise FileNotFoundError(f"{name}: expected a model's folder with {CONFIG_NAME}, found none: {hint}")
+    if looks_like_path and not folder.exists():
+        raise FileNotFoundError(
+            f"{name}: expected a model's folder or a Hub id such as MBZUAI/PALO-7B, found nothing."
+        )
+
+
 def load_for_inference(name: str, device: str = "auto", dtype: str = "auto") -> LoadedModel:
     """Load a model and its processor from a folder or the Hub, in either layout.
 
@@ -91,7 +107,12 @@ def load_for_inference(name: str, device: str = "auto", dtype: str = "auto") -> 
         name: Folder or Hub id.
         device: A torch device, or `"auto"` for the fastest there is.
         dtype: A torch dtype's name, or `"auto"`; see [`resolve_dtype`].
+
+    Raises:
+        FileNotFoundError: `name` is a path, and no model is there.
+        ValueError: No such device or dtype, or a folder that holds something else.
     """
+    _check_folder(name)
     target = resolve_device(device)
     model = AutoModelForImageTextToText.from_pretrained(name, dtype=resolve_dtype(dtype, target))
     return LoadedModel(name, model.to(target).eval(), AutoProcessor.from_pretrained(name))

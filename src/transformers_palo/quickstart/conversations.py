@@ -35,6 +35,9 @@ _PLACES = {
 }
 CAPTION_REQUEST = "Describe the picture."
 
+# How often a question is taught as written, without its final mark, in lower case, and both.
+_VARIANT_SHARES = (0.6, 0.2, 0.1, 0.1)
+
 Chat = list[dict[str, Any]]
 
 
@@ -104,7 +107,7 @@ def draw_questions(count: int, rng: np.random.Generator, scans: list[Scan] | Non
         kind, language = KINDS[kind_index], LANGUAGES[index % len(LANGUAGES)].code
         canvas = _canvas_for(kind, scans, rng) if scans else None
         digits = canvas.digits if canvas else _digits_for(kind, rng)
-        questions.append(Question(digits, language, kind, _wording(language, kind, rng), canvas))
+        questions.append(Question(digits, language, kind, _as_typed(_wording(language, kind, rng), rng), canvas))
     return questions
 
 
@@ -128,6 +131,16 @@ def held_out_questions(scans: list[Scan], canvases_per_kind: int, rng: np.random
 def _wording(language: str, kind: Kind, rng: np.random.Generator) -> str:
     wordings = PHRASES[language][kind].questions
     return wordings[rng.integers(len(wordings))]
+
+
+def typed_variants(wording: str) -> tuple[str, ...]:
+    """A question as people type it: as written, without its final mark, in lower case, or both."""
+    bare = wording.rstrip("?？؟.。 ")
+    return (wording, bare, wording.lower(), bare.lower())
+
+
+def _as_typed(wording: str, rng: np.random.Generator) -> str:
+    return typed_variants(wording)[rng.choice(4, p=_VARIANT_SHARES)]
 
 
 def _digits_for(kind: Kind, rng: np.random.Generator) -> tuple[int, ...]:

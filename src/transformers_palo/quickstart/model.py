@@ -21,7 +21,7 @@ from transformers import CLIPVisionConfig, LlamaConfig, PreTrainedTokenizerFast
 
 from ..models.palo.configuration_palo import PaloConfig
 from ..models.palo.processing_palo import default_chat_template
-from .conversations import CAPTION_REQUEST, caption
+from .conversations import CAPTION_REQUEST, caption, typed_variants
 from .phrases import PHRASES
 
 
@@ -73,7 +73,8 @@ def _sentences() -> Iterable[str]:
     # With the spaces that the template puts around them.
     for kinds in PHRASES.values():
         for phrasing in kinds.values():
-            yield from (f"{question} " for question in phrasing.questions)
+            for question in phrasing.questions:
+                yield from (f"{variant} " for variant in typed_variants(question))
             for answer in (phrasing.answer, phrasing.answer_if_one):
                 if answer is not None:
                     yield f" {answer.format(n=0, a=0, b=0)}"

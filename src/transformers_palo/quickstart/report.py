@@ -85,6 +85,8 @@ def write_model_card(path: Path, summary: RunSummary) -> None:
             task_type="image-text-to-text",
             task_name="Questions about handwritten digits",
             dataset_type="sklearn-load-digits",
+            # Results are told apart by this on the Hub.
+            dataset_config=row.language,
             dataset_name=f"Held-out scans of scikit-learn's digits ({get_language(row.language).name})",
             metric_type="accuracy",
             metric_name="Accuracy",

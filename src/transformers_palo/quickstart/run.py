@@ -15,6 +15,7 @@
 
 import json
 import platform
+import shutil
 import sys
 import time
 from dataclasses import dataclass
@@ -144,6 +145,8 @@ def run_quickstart(output_dir: Path, seed: int = 0, plan: Plan | None = None) ->
     pictured = draw_questions(plan.instructions.num_examples, streams["instructions"], training_scans)
     chats = chat_dataset(pictured, instruction_chat, lambda question: question.image)
     curves.append(train_on_chats(model, processor, chats, plan.instructions, log_dir, seed))
+    # The trainer turns it off, and would have it saved so.
+    model.config.use_cache = True
     model.save_pretrained(output_dir / "model")
     processor.save_pretrained(output_dir / "model")
     del captioned, pictured, chats
@@ -268,6 +271,16 @@ def _write(output_dir: Path, summary: RunSummary, answered: list[Answered]) -> N
     (output_dir / "results.json").write_text(text + "\n", encoding="utf-8")
 
 
+def _command() -> str:
+    """How to call `palo` from here: by its name where that is found, else by its path beside this Python."""
+    beside = Path(sys.executable).with_name("palo")
+    found = shutil.which("palo")
+    if found is None and beside.is_file():
+        here = Path.cwd()
+        return str(beside.relative_to(here) if beside.is_relative_to(here) else beside)
+    return "palo"
+
+
 def _tell(output_dir: Path, summary: RunSummary) -> None:
     print(f"\n{console_table(summary.rows)}\n")
     if summary.shortfalls:
@@ -276,6 +289,6 @@ def _tell(output_dir: Path, summary: RunSummary) -> None:
     question = summary.examples[-1][0].question
     print(
         f"Report: {output_dir / 'report.html'}\n"
-        f"Ask it: palo ask {output_dir / 'examples' / f'{question.kind}.png'} {question.text!r} "
+        f"Ask it: {_command()} ask {output_dir / 'examples' / f'{question.kind}.png'} {question.text!r} "
         f"--model {output_dir / 'model'}"
     )
