@@ -58,7 +58,7 @@ _INSTRUCTIONS = Stage("instructions", steps=400, batch_size=64, learning_rate=2e
 
 @dataclass(frozen=True)
 class Plan:
-    """How much of everything: the defaults take about four minutes on two cores.
+    """How much of everything: the defaults take about five minutes on two cores.
 
     Attributes:
         practice_sheets: Canvases that the tower learns from.
