@@ -21,7 +21,7 @@ from PIL import Image
 
 from ..languages import LANGUAGES
 from .canvases import MAX_DIGITS, Canvas, Scan, draw_canvas
-from .phrases import DIGITS_ON_CANVAS, KINDS, PHRASES, Kind, answer_text, correct_number
+from .phrases import DIGITS_ON_CANVAS, KINDS, PHRASES, Kind, answer_text
 from .progress import progress
 
 
@@ -29,7 +29,6 @@ from .progress import progress
 KIND_WEIGHTS: dict[Kind, int] = {"which": 1, "left": 2, "right": 2, "larger": 2, "count": 1, "sum": 4}
 
 _PLACES = {
-    1: ("in the middle",),
     2: ("on the left", "on the right"),
     3: ("on the left", "in the middle", "on the right"),
 }
@@ -74,11 +73,6 @@ class Question:
     def answer(self) -> str:
         """The reference answer."""
         return answer_text(self.language, self.kind, self.digits)
-
-    @property
-    def number(self) -> int:
-        """The number that is asked for."""
-        return correct_number(self.kind, self.digits)
 
 
 def caption(digits: tuple[int, ...]) -> str:

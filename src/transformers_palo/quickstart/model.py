@@ -25,8 +25,8 @@ from .conversations import CAPTION_REQUEST, caption, typed_variants
 from .phrases import PHRASES
 
 
-# So few sentences make long tokens: a question takes two or three, an answer little more. That is what lets so small a
-# model learn all ten languages in minutes; with a token a word it needs several times as long.
+# So few sentences make long tokens. That is what lets so small a model learn all ten languages in minutes: with a token a
+# word it was still mostly guessing between left and right after as many steps.
 VOCABULARY = 2000
 _REPEATS = 30
 _SPECIAL = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}

@@ -49,7 +49,7 @@ class RunSummary:
     examples: Sequence[Sequence[Answered]]
     curves: Sequence[LossCurve]
     shortfalls: Sequence[str]
-    facts: dict[str, Any]
+    facts: dict[str, str]
 
 
 def console_table(rows: Sequence[LanguageScores]) -> str:

@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import transformers
+from datasets import Dataset
 from transformers import pipeline, set_seed
 
 from ..models.palo.modeling_palo import PaloForConditionalGeneration
@@ -114,14 +115,18 @@ def run_quickstart(output_dir: Path, seed: int = 0, plan: Plan | None = None) ->
     processor = PaloProcessor.from_config(config, tokenizer)
     model = PaloForConditionalGeneration(config)
     tower, projector = model.model.vision_tower, model.model.multi_modal_projector
-    log_dir = output_dir / "model"
+    model_dir = output_dir / "model"
+    curves = []
+
+    def teach(stage: Stage, chats: Dataset) -> None:
+        curves.append(train_on_chats(model, processor, chats, stage, model_dir, seed))
 
     clock.start("vision tower", "teaching the vision tower what scanned digits look like")
     classifier = PatchClassifier(tower)
     sheets = progress(range(plan.practice_sheets), "drawing")
     practice = [draw_practice_sheet(training_scans, streams["tower"]) for _ in sheets]
     practice_set = PatchDataset(practice, processor.image_processor)
-    curves = [train_classifier(classifier, practice_set, plan.tower, log_dir, seed)]
+    curves.append(train_classifier(classifier, practice_set, plan.tower, model_dir, seed))
     unseen = [draw_canvas(held_out_scans, MAX_DIGITS, streams["tower"]) for _ in range(_TOWER_CANVASES)]
     tower_accuracy = digit_accuracy(classifier, PatchDataset(unseen, processor.image_processor))
     print(f"The tower names {tower_accuracy:.1%} of the digits on unseen scans. From here on it is frozen.")
@@ -130,30 +135,30 @@ def run_quickstart(output_dir: Path, seed: int = 0, plan: Plan | None = None) ->
 
     clock.start("language model", "teaching the language model ten languages, without pictures")
     chats = chat_dataset(reading_chats(plan.reading.num_examples, streams["reading"]), lambda chat: chat)
-    curves.append(train_on_chats(model, processor, chats, plan.reading, log_dir, seed))
+    teach(plan.reading, chats)
 
     clock.start("alignment", "aligning the projector on pictures with English captions; the language model is frozen")
     model.requires_grad_(False)
     projector.requires_grad_(True)
     captioned = draw_captioned(plan.alignment.num_examples, streams["alignment"], training_scans)
     chats = chat_dataset(captioned, caption_chat, lambda canvas: canvas.image)
-    curves.append(train_on_chats(model, processor, chats, plan.alignment, log_dir, seed))
+    teach(plan.alignment, chats)
 
     clock.start("instructions", "tuning projector and language model on questions about pictures")
     model.requires_grad_(True)
     tower.requires_grad_(False)
     pictured = draw_questions(plan.instructions.num_examples, streams["instructions"], training_scans)
     chats = chat_dataset(pictured, instruction_chat, lambda question: question.image)
-    curves.append(train_on_chats(model, processor, chats, plan.instructions, log_dir, seed))
+    teach(plan.instructions, chats)
     # The trainer turns it off, and would have it saved so.
     model.config.use_cache = True
-    model.save_pretrained(output_dir / "model")
-    processor.save_pretrained(output_dir / "model")
+    model.save_pretrained(model_dir)
+    processor.save_pretrained(model_dir)
     del captioned, pictured, chats
 
     clock.start("examination", "asking the saved model, reloaded, about scans that it has never seen")
     examination = held_out_questions(held_out_scans, plan.canvases_per_kind, streams["examination"])
-    answered = examine(pipeline("image-text-to-text", model=str(output_dir / "model"), device="cpu"), examination)
+    answered = examine(pipeline("image-text-to-text", model=str(model_dir), device="cpu"), examination)
     clock.stop()
 
     rows = score_by_language(answered)

@@ -24,7 +24,7 @@ import torch
 from torch import nn
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
-from .canvases import CELL, GRID, Canvas
+from .canvases import GRID, Canvas
 from .progress import progress
 
 
@@ -39,7 +39,6 @@ FEATURE_LAYER = -2
 
 def tower_config() -> CLIPVisionConfig:
     """The small tower: 3x3 patches, three layers in use."""
-    assert CELL * IMAGE_SIZE == PATCH * GRID * CELL
     return CLIPVisionConfig(
         image_size=IMAGE_SIZE,
         patch_size=PATCH,
