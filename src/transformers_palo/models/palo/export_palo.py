@@ -76,9 +76,30 @@ def convert_checkpoint(
         ValueError: The source is not what was expected, or the format cannot express it.
         OSError: A file is not what its name says, or the target exists.
     """
-    opened = open_source(source, base_model)
+    return write_checkpoint(
+        open_source(source, base_model),
+        target,
+        format=format,
+        dtype=dtype,
+        pad_vocab_to_multiple_of=pad_vocab_to_multiple_of,
+        keep_adapter=keep_adapter,
+        max_shard_bytes=max_shard_bytes,
+    )
+
+
+def write_checkpoint(
+    opened: WeightSource,
+    target: str | Path,
+    *,
+    format: str = "palo",
+    dtype: torch.dtype | None = None,
+    pad_vocab_to_multiple_of: int | None = None,
+    keep_adapter: bool = False,
+    max_shard_bytes: int = MAX_SHARD_BYTES,
+) -> Path:
+    """Write an opened source to a folder. Arguments, result and errors are those of [`convert_checkpoint`]."""
     if keep_adapter and opened.adapter is None:
-        raise ValueError(f"{source} holds no LoRA adapter to keep.")
+        raise ValueError(f"{opened.folder} holds no LoRA adapter to keep.")
     write = {"palo": _write_native, "llava": _write_llava, "llama.cpp": _write_llama_cpp}[format]
     config = opened.config
     original_vocabulary = config.text_config.vocab_size
@@ -94,7 +115,7 @@ def convert_checkpoint(
 
     def weights() -> Weights:
         stream = opened.weights(merge=not keep_adapter)
-        for name, tensor in checked(stream, expected, padded_from=original_vocabulary, where=source):
+        for name, tensor in checked(stream, expected, padded_from=original_vocabulary, where=str(opened.folder)):
             yield name, tensor if dtype is None or not tensor.is_floating_point() else tensor.to(dtype)
 
     with whole_or_nothing(Path(target)) as folder:

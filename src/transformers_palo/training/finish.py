@@ -1,0 +1,192 @@
+# Copyright 2026 The transformers-palo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What a run leaves behind: the adapter, the whole model, and a card."""
+
+import importlib.metadata
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from transformers import GenerationConfig
+
+from ..hub.model_card import PaloModelCard, TrainingData, architecture_facts
+from ..models.palo.modeling_palo import PaloForConditionalGeneration
+from .recipe import Recipe
+from .trainer import PaloSFTTrainer
+
+
+MODEL, ADAPTER = "model", "adapter"
+_PACKAGES = ("transformers-palo", "transformers", "trl", "peft", "accelerate", "datasets", "torch")
+# Of some three hundred fields, those that somebody who repeats the run has to know.
+_TOLD = (
+    "num_train_epochs",
+    "max_steps",
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+    "learning_rate",
+    "projector_learning_rate",
+    "lr_scheduler_type",
+    "warmup_steps",
+    "weight_decay",
+    "adam_beta1",
+    "adam_beta2",
+    "max_grad_norm",
+    "max_length",
+    "template",
+    "train_projector",
+    "train_language_model",
+    "use_peft",
+    "lora_r",
+    "lora_alpha",
+    "lora_dropout",
+    "load_in_4bit",
+    "dtype",
+    "bf16",
+    "fp16",
+    "seed",
+    "data_seed",
+    "mixture",
+    "mixture_temperature",
+    "mixture_weights",
+)
+
+
+def save_results(trainer: PaloSFTTrainer, recipe: Recipe, start: str, records: Mapping[str, int]) -> Path:
+    """Write `OUTPUT/model` (whole, in native names) and, after LoRA, `OUTPUT/adapter`; each appears when it is whole.
+
+    To be called by every process: parameters may be spread over them.
+
+    Args:
+        trainer: After training.
+        recipe: Of the run.
+        start: Folder or id of the model that training began with.
+        records: Records trained on by language.
+
+    Returns:
+        The folder of the whole model.
+    """
+    output = Path(recipe.training.output_dir)
+    adapted = isinstance(trainer.accelerator.unwrap_model(trainer.model), PeftModel)
+    trained = output / (ADAPTER if adapted else MODEL)
+    card = model_card(trainer, recipe, start, records)
+    if not trained.exists():
+        partial = _partial(trained)
+        trainer.save_model(str(partial))
+        trainer.accelerator.wait_for_everyone()
+        if trainer.is_world_process_zero():
+            if not adapted:
+                _complete(partial, trainer, card)
+            _tidy(partial)
+            partial.rename(trained)
+    whole = output / MODEL
+    if adapted and trainer.is_world_process_zero() and not whole.exists():
+        partial = _partial(whole)
+        merge_adapter(start, trained, partial, dtype=_dtype(recipe))
+        _complete(partial, trainer, card)
+        partial.rename(whole)
+        card.to_card().save(trained / "README.md")
+    trainer.accelerator.wait_for_everyone()
+    return whole
+
+
+def merge_adapter(start: str, adapter: Path, target: Path, dtype: torch.dtype | str = "auto") -> None:
+    """Merge a LoRA into the model that it was trained on and write the whole model.
+
+    The base is read anew, on the CPU: after QLoRA it is the base in full precision, not its 4-bit image.
+
+    Args:
+        start: Folder or id of the base.
+        adapter: Folder of the adapter.
+        target: The folder to write.
+        dtype: Precision of the merged model.
+    """
+    base = PaloForConditionalGeneration.from_pretrained(start, dtype=dtype)
+    merged = PeftModel.from_pretrained(base, str(adapter)).merge_and_unload()
+    merged.save_pretrained(target)
+
+
+def _dtype(recipe: Recipe) -> torch.dtype | str:
+    stated = recipe.model.dtype or "auto"
+    return stated if stated == "auto" else getattr(torch, stated)
+
+
+def _partial(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.partial")
+
+
+def _complete(folder: Path, trainer: PaloSFTTrainer, card: PaloModelCard) -> None:
+    """What belongs to a model beside its weights."""
+    trainer.processing_class.save_pretrained(folder)
+    generation_config: GenerationConfig = trainer.palo_model.generation_config
+    generation_config.save_pretrained(folder)
+    card.to_card().save(folder / "README.md")
+
+
+def _tidy(folder: Path) -> None:
+    """Trainer pickles its arguments beside the weights; a model's folder holds no pickle."""
+    (folder / "training_args.bin").unlink(missing_ok=True)
+    for checkpoint_only in ("optimizer.pt", "scheduler.pt"):
+        (folder / checkpoint_only).unlink(missing_ok=True)
+
+
+def model_card(trainer: PaloSFTTrainer, recipe: Recipe, start: str, records: Mapping[str, int]) -> PaloModelCard:
+    """The card of a model that `palo train` made: data, recipe, versions, metrics."""
+    settings = recipe.settings()
+    source = recipe.model.model_name_or_path or recipe.model.language_model
+    on_hub = source is not None and "/" in source and not Path(source).exists()
+    name = Path(recipe.training.output_dir).resolve().name
+    return PaloModelCard(
+        name=name,
+        summary=(
+            f"A PALO vision-language model, trained with `palo train` from {_shown(source)} on "
+            f"{sum(records.values()):,} records in {len(records)} language{'s' if len(records) != 1 else ''}."
+        ),
+        base_model=source if on_hub else None,
+        base_model_relation="finetune" if on_hub else None,
+        languages=sorted(records),
+        facts=architecture_facts(trainer.palo_model.config, trainer.palo_model.num_parameters()),
+        data=[TrainingData(name=Path(str(recipe.data.dataset)).name, records=sum(records.values()))],
+        records_by_language=dict(records),
+        recipe={name: settings[name] for name in _TOLD if settings.get(name) is not None},
+        metrics=_last_metrics(trainer.state.log_history),
+        versions={package: importlib.metadata.version(package) for package in _PACKAGES},
+    )
+
+
+def _shown(source: str | None) -> str:
+    """A folder's own name says enough; its path is nobody else's business."""
+    if source is None:
+        return "its parts"
+    return f"`{Path(source).name}`" if Path(source).exists() else f"`{source}`"
+
+
+def _last_metrics(history: list[dict[str, Any]]) -> dict[str, float]:
+    """The last logged value of everything that is a result."""
+    metrics: dict[str, float] = {}
+    for entry in history:
+        for name, value in entry.items():
+            if name.startswith(("loss", "eval_loss", "train_loss", "token_accuracy", "eval_token_accuracy")):
+                metrics[name] = round(float(value), 4)
+    return metrics
+
+
+def remove_partial(output_dir: str | Path) -> None:
+    """Take away what an interrupted run left of its results; they are written anew."""
+    for name in (MODEL, ADAPTER):
+        partial = _partial(Path(output_dir) / name)
+        if partial.exists():
+            shutil.rmtree(partial)

@@ -1,0 +1,74 @@
+# Copyright 2026 The transformers-palo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Loss, token accuracy and supervised tokens by language, summed over processes and accumulation steps."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from ..languages import LANGUAGES
+
+
+_KNOWN = tuple(language.code for language in LANGUAGES)
+_OTHER = "other"
+
+
+class LanguageMetrics:
+    """Sums since the last log.
+
+    Args:
+        codes: Languages of the data set; what else turns up, or has no language, is counted as `other`.
+    """
+
+    def __init__(self, codes: Sequence[str] = _KNOWN) -> None:
+        self.codes = [*codes, _OTHER]
+        self._index = {code: index for index, code in enumerate(self.codes)}
+        self._sums: torch.Tensor | None = None
+
+    def rows(self, output: Any, languages: Sequence[str]) -> torch.Tensor:
+        """What one batch adds: `(batch, 4)` of language, negative log-likelihood, right tokens and tokens.
+
+        Args:
+            output: TRL's `FusedCausalLMOutput`: `log_probs` and `is_top1` are zero where nothing is supervised.
+            languages: A code for each row.
+        """
+        log_probs = output.log_probs.detach()
+        which = [self._index.get(language, len(self.codes) - 1) for language in languages]
+        columns = (
+            torch.tensor(which, device=log_probs.device),
+            -log_probs.sum(dim=1),
+            output.is_top1.sum(dim=1),
+            output.label_mask.sum(dim=1),
+        )
+        return torch.stack([column.double() for column in columns], dim=1)
+
+    def add(self, rows: torch.Tensor) -> None:
+        """Add the rows of every process."""
+        if self._sums is None:
+            self._sums = torch.zeros(len(self.codes), 3, dtype=torch.float64, device=rows.device)
+        self._sums.index_add_(0, rows[:, 0].long(), rows[:, 1:])
+
+    def take(self) -> dict[str, float]:
+        """`{"loss/hi", "token_accuracy/hi", "tokens/hi", ...}` for languages with supervised tokens; starts anew."""
+        if self._sums is None:
+            return {}
+        logs = {}
+        for code, (loss, right, tokens) in zip(self.codes, self._sums.tolist(), strict=True):
+            if tokens:
+                logs[f"loss/{code}"] = round(loss / tokens, 6)
+                logs[f"token_accuracy/{code}"] = round(right / tokens, 6)
+                logs[f"tokens/{code}"] = int(tokens)
+        self._sums = None
+        return logs

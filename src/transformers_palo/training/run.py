@@ -1,0 +1,134 @@
+# Copyright 2026 The transformers-palo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""A run from its recipe to its results: what `palo train` does."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from accelerate import PartialState
+from transformers import AutoProcessor
+
+from ..models.palo.assembly_palo import assemble_checkpoint
+from ..models.palo.modeling_palo import PaloForConditionalGeneration
+from .checkpoints import last_whole_checkpoint, set_broken_aside
+from .dataset import TrainingData, load_training_data
+from .finish import MODEL, remove_partial, save_results
+from .recipe import Recipe
+from .templates import chat_template
+from .trainer import PaloSFTTrainer
+
+
+logger = logging.getLogger(__name__)
+
+RECIPE_FILE = "recipe.json"
+# The model that a run puts together from its parts, before training.
+UNTRAINED = "untrained"
+
+
+def train(recipe: Recipe) -> Path:
+    """Train as the recipe says, or go on from the last whole checkpoint of the same recipe.
+
+    Returns:
+        The folder of the whole, trained model: `output_dir/model`.
+
+    Raises:
+        ValueError: The output folder belongs to another recipe, or nothing would be trained.
+    """
+    output = Path(recipe.training.output_dir)
+    state = PartialState()
+    with state.main_process_first():
+        if state.is_main_process:
+            _claim(output, recipe)
+    if (output / MODEL).is_dir():
+        logger.warning("%s is finished: nothing is left to do. Choose another output_dir to train again.", output)
+        return output / MODEL
+
+    data = load_training_data(recipe.data)
+    with state.main_process_first():
+        start = _starting_model(recipe, output)
+    trainer = _trainer(recipe, start, data)
+    checkpoint = last_whole_checkpoint(output)
+    if checkpoint is not None:
+        logger.warning("Going on from %s.", checkpoint)
+    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    if data.eval is not None:
+        trainer.evaluate()
+    trainer.save_state()
+    return save_results(trainer, recipe, start, data.counts)
+
+
+def _trainer(recipe: Recipe, start: str, data: TrainingData) -> PaloSFTTrainer:
+    processor = AutoProcessor.from_pretrained(start)
+    model_kwargs: dict[str, Any] = {"dtype": recipe.model.dtype or "auto"}
+    if recipe.model.attn_implementation:
+        model_kwargs["attn_implementation"] = recipe.model.attn_implementation
+    if (quantization_config := recipe.quantization_config) is not None:
+        from trl import get_kbit_device_map
+
+        model_kwargs |= {"quantization_config": quantization_config, "device_map": get_kbit_device_map()}
+    model = PaloForConditionalGeneration.from_pretrained(start, **model_kwargs)
+    if recipe.training.eval_strategy == "no" and data.eval is not None:
+        logger.info("eval_strategy is 'no': the held-out records are looked at once, at the end.")
+    return PaloSFTTrainer(
+        model=model,
+        args=recipe.training,
+        train_dataset=data.train,
+        eval_dataset=data.eval,
+        processing_class=processor,
+        peft_config=recipe.peft_config,
+        chat_template=chat_template(recipe.data.template, processor),
+        epoch_indices=data.epoch_indices,
+    )
+
+
+def _starting_model(recipe: Recipe, output: Path) -> str:
+    """A PALO model to begin with; one that is put together is kept in the output folder."""
+    model = recipe.model
+    if model.model_name_or_path is not None:
+        return model.model_name_or_path
+    folder = output / UNTRAINED
+    if not folder.is_dir():
+        assemble_checkpoint(
+            str(model.language_model),
+            str(model.vision_tower),
+            folder,
+            projector_type=model.projector_type,
+            projector=model.projector,
+            seed=recipe.training.seed,
+        )
+    return str(folder)
+
+
+def _claim(output: Path, recipe: Recipe) -> None:
+    """Make sure that the folder is this recipe's, and whole checkpoints are all that is in it."""
+    settings = json.loads(json.dumps(recipe.settings(), default=str))
+    path = output / RECIPE_FILE
+    if path.is_file():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        changed = sorted(name for name in {*before, *settings} if before.get(name) != settings.get(name))
+        if changed:
+            name = changed[0]
+            raise ValueError(
+                f"{output} holds a run of another recipe: {', '.join(changed)} differ{'s' if len(changed) == 1 else ''} "
+                f"({name} was {before.get(name)!r}, is {settings.get(name)!r}). Choose another output_dir, or remove this one."
+            )
+    else:
+        output.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(".partial")
+        temporary.write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        temporary.rename(path)
+    set_broken_aside(output)
+    remove_partial(output)

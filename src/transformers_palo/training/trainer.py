@@ -1,0 +1,301 @@
+# Copyright 2026 The transformers-palo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""TRL's SFTTrainer, for PALO."""
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from peft import PeftConfig, PeftModel
+from torch import nn
+from torch.utils.data import Sampler
+from transformers import AutoProcessor, PreTrainedModel
+from transformers.trainer_utils import rotate_checkpoints
+from trl import SFTTrainer
+
+from ..data.collation import PaloDataCollator
+from ..data.lengths import has_images, num_tokens
+from ..data.sampling import ModalityLengthSampler
+from ..models.palo.modeling_palo import PaloForConditionalGeneration
+from .arguments import PaloSFTConfig
+from .checkpoints import mark_whole
+from .metrics import LanguageMetrics
+from .parameters import (
+    PROJECTOR,
+    count_parameters,
+    decay_parameter_names,
+    freeze,
+    keep_lora_in_language_model,
+    split_off_projector,
+)
+
+
+logger = logging.getLogger(__name__)
+
+# Beside the checkpoints: one line for every record that was truncated or left out, by process.
+EVENTS_FILE = "records-not-whole-{rank}.jsonl"
+_CHECKED_RECORDS = 8
+
+
+class PaloSFTTrainer(SFTTrainer):
+    """[`trl.SFTTrainer`] with PALO's data, freezing and optimizer groups.
+
+    It differs in this:
+
+    - the vision tower is frozen, the projector and the language model as `args` say; LoRA keeps to the language model, and
+      the projector is trained in full beside it and saved with the adapter;
+    - optimizer groups are {projector, rest} x {decay, no decay}, with the projector's own learning rate (the original's
+      `create_optimizer`);
+    - batches are of one modality and similar length ([`ModalityLengthSampler`]);
+    - loss, token accuracy and supervised tokens are logged by language (`loss/hi`, `eval_loss/hi`, ...);
+    - a picture that cannot be opened and text beyond `max_length` do not end the run: they are counted
+      (`records/truncated`, ...) and named in `records-not-whole-0.jsonl` of the output folder;
+    - a checkpoint says when it is whole.
+
+    Args:
+        model: A PALO model, or its name or folder.
+        args: With PALO's fields.
+        train_dataset: `{"messages", "images", "language"}`, as `palo data prepare` writes them.
+        eval_dataset: The same.
+        processing_class: Default: the model's own processor.
+        peft_config: For example [`language_model_lora`].
+        data_collator: Default: [`PaloDataCollator`] with the settings of `args`.
+        chat_template: Jinja text in place of the processor's own, for training alone.
+        epoch_indices: Which records an epoch sees, by its number, where a mixture draws them.
+        kwargs: Of [`trl.SFTTrainer`].
+
+    Raises:
+        ValueError: Nothing would be trained: no parameter, no record, or no supervised token.
+    """
+
+    _tag_names = ["palo", "trl", "sft"]
+
+    def __init__(
+        self,
+        model: str | PreTrainedModel | PeftModel,
+        args: PaloSFTConfig,
+        train_dataset: Dataset,
+        eval_dataset: Any = None,
+        processing_class: Any = None,
+        peft_config: PeftConfig | None = None,
+        data_collator: Any = None,
+        chat_template: str | None = None,
+        epoch_indices: Callable[[int], np.ndarray] | None = None,
+        quantization_config: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        if not isinstance(args, PaloSFTConfig):
+            raise TypeError(
+                f"args: expected a PaloSFTConfig (trl.SFTConfig with PALO's fields), got {type(args).__name__}."
+            )
+        if len(train_dataset) == 0:
+            raise ValueError("Nothing would be trained: the data set holds no records.")
+        if isinstance(model, str):
+            processing_class = processing_class or AutoProcessor.from_pretrained(model)
+            load_kwargs = dict(args.model_init_kwargs or {})
+            args.model_init_kwargs = None
+            if quantization_config is not None:
+                load_kwargs["quantization_config"] = quantization_config
+            model = PaloForConditionalGeneration.from_pretrained(model, **load_kwargs)
+        if isinstance(model, PeftModel):
+            _check_adapter(model)
+        else:
+            freeze(model, args.train_projector, args.train_language_model and peft_config is None)
+        if peft_config is not None:
+            peft_config = keep_lora_in_language_model(peft_config, args.train_projector)
+        self._epoch_indices = epoch_indices
+        self._languages = {"train": LanguageMetrics(), "eval": LanguageMetrics()}
+        self._events: Counter[str] = Counter()
+        self._kept_output: Any = None
+
+        super().__init__(
+            model=model,
+            args=args,
+            train_dataset=train_dataset,
+            eval_dataset=eval_dataset,
+            processing_class=processing_class,
+            peft_config=peft_config,
+            data_collator=data_collator
+            or PaloDataCollator(
+                processing_class,
+                max_length=args.max_length,
+                assistant_only_loss=args.assistant_only_loss,
+                chat_template=chat_template,
+                pad_to_multiple_of=args.pad_to_multiple_of if isinstance(args.pad_to_multiple_of, int) else None,
+            ),
+            **kwargs,
+        )
+        _align_padding(self.model, processing_class)
+        self._check_something_is_trained()
+        palo = self.palo_model
+        palo.register_forward_hook(self._keep_output)
+        palo.model.register_forward_hook(_keep_projector_in_graph, with_kwargs=True)
+
+    @property
+    def palo_model(self) -> PaloForConditionalGeneration:
+        """The model without PEFT's wrapping."""
+        model = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
+        return model.get_base_model() if isinstance(model, PeftModel) else model
+
+    # ---- what is trained
+
+    def _check_something_is_trained(self) -> None:
+        sizes = count_parameters(self.model)
+        for size in sizes:
+            logger.info("%s: %s parameters, %s trained", size.part, f"{size.total:,}", f"{size.trainable:,}")
+        if not any(size.trainable for size in sizes):
+            raise ValueError(
+                "Nothing would be trained: every parameter is frozen. Set train_projector or train_language_model, or pass "
+                "a peft_config."
+            )
+        examples = [self.train_dataset[index] for index in range(min(_CHECKED_RECORDS, len(self.train_dataset)))]
+        batch = self.data_collator(examples)
+        if not (batch["labels"][:, 1:] != -100).any():
+            reasons = "; ".join(f"{e['id']}: {e['reason']} ({e['detail']})" for e in batch.get("events", ())[:2])
+            raise ValueError(
+                f"Nothing would be trained: the first {len(examples)} records hold no supervised token"
+                f"{f' ({reasons})' if reasons else ''}. Check that they have assistant messages, that max_length "
+                f"({self.args.max_length}) reaches them, and that their images are there."
+            )
+
+    def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
+        return decay_parameter_names(model)
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """Transformers' optimizer, its groups split into the projector's and the rest."""
+        if self.optimizer is not None:
+            return self.optimizer
+        optimizer = super().create_optimizer(model)
+        rate = self.args.projector_learning_rate
+        optimizer.param_groups[:] = split_off_projector(
+            optimizer.param_groups,
+            (p for name, p in (model or self.model).named_parameters() if PROJECTOR in name.split(".")),
+            self.args.learning_rate if rate is None else rate,
+        )
+        return optimizer
+
+    # ---- batches
+
+    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler | None:
+        dataset = self.train_dataset if train_dataset is None else train_dataset
+        if self.args.train_sampling_strategy != "group_by_length" or dataset.format["type"] == "custom":
+            if self._epoch_indices is not None:
+                raise ValueError(
+                    "A mixture draws records by itself: it needs train_sampling_strategy=group_by_length."
+                )
+            return super()._get_train_sampler(train_dataset)
+        column = self.args.length_column_name
+        with self.args.main_process_first(desc="counting tokens"):
+            lengths = num_tokens(dataset, self.processing_class, column, self.args.dataset_num_proc)
+        return ModalityLengthSampler(
+            lengths,
+            has_images(dataset),
+            batch_size=self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size,
+            seed=self.args.seed if self.args.data_seed is None else self.args.data_seed,
+            epoch_indices=self._epoch_indices,
+        )
+
+    def _get_eval_sampler(self, eval_dataset: Dataset) -> Sampler | None:
+        # In order: Transformers would sort by a length column that a data set for evaluation need not have.
+        return torch.utils.data.SequentialSampler(eval_dataset) if self.args.world_size <= 1 else None
+
+    def _record_events(self, events: list[dict[str, str]]) -> None:
+        if not events:
+            return
+        self._events.update(event["reason"] for event in events)
+        path = Path(self.args.output_dir) / EVENTS_FILE.format(rank=self.args.process_index)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as file:
+            file.writelines(
+                json.dumps({"step": self.state.global_step, **event}, ensure_ascii=False) + "\n" for event in events
+            )
+
+    # ---- loss and metrics
+
+    def _keep_output(self, module: nn.Module, arguments: Any, output: Any) -> None:
+        self._kept_output = output if hasattr(output, "label_mask") else None
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        inputs = dict(inputs)
+        languages = inputs.pop("languages", None)
+        self._record_events(inputs.pop("events", []))
+        result = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        if languages is not None and self._kept_output is not None:
+            metrics = self._languages["train" if self.model.training else "eval"]
+            metrics.add(self.accelerator.gather_for_metrics(metrics.rows(self._kept_output, languages)))
+        self._kept_output = None
+        return result
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        mode = "train" if self.model.training else "eval"
+        prefix = "eval_" if mode == "eval" else ""
+        logs.update({f"{prefix}{name}": value for name, value in self._languages[mode].take().items()})
+        if mode == "train":
+            logs.update({f"records/{reason}": count for reason, count in sorted(self._events.items())})
+        super().log(logs, start_time)
+
+    # ---- checkpoints
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        # Older ones may go only when this one is whole.
+        limit, self.args.save_total_limit = self.args.save_total_limit, None
+        try:
+            super()._save_checkpoint(model, trial)
+        finally:
+            self.args.save_total_limit = limit
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            run_dir = self._get_output_dir(trial=trial)
+            mark_whole(Path(run_dir) / f"checkpoint-{self.state.global_step}")
+            rotate_checkpoints(run_dir, limit, self.state.best_model_checkpoint, use_mtime=False)
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """None beside a checkpoint: TRL's would not say what this model is. The finished model gets one."""
+
+
+def _check_adapter(model: PeftModel) -> None:
+    names = [name for name, p in model.named_parameters() if p.requires_grad and "vision_tower" in name.split(".")]
+    if names:
+        raise ValueError(
+            f"The adapter trains {len(names)} parameters of the vision tower, such as {names[0]}: PALO's tower stays as it is. "
+            "Make the adapter with transformers_palo.training.language_model_lora."
+        )
+
+
+def _align_padding(model: Any, processor: Any) -> None:
+    """TRL does this only for a collator of its own."""
+    pad_token_id = processor.tokenizer.pad_token_id
+    model.config.get_text_config().pad_token_id = pad_token_id
+    model.generation_config.pad_token_id = pad_token_id
+
+
+def _keep_projector_in_graph(module: Any, arguments: Any, kwargs: dict[str, Any], output: Any) -> Any:
+    """A batch of text alone gives the projector gradients of zero rather than none.
+
+    Where one process has text alone, the others still wait for its share of the projector's gradients.
+    """
+    if not module.training or kwargs.get("pixel_values") is not None:
+        return None
+    nothing = sum(p.sum() for p in module.multi_modal_projector.parameters() if p.requires_grad)
+    if isinstance(nothing, torch.Tensor):
+        output.last_hidden_state = output.last_hidden_state + 0.0 * nothing.to(output.last_hidden_state.dtype)
+    return output
