@@ -295,6 +295,7 @@ class TestRun:
             "README.md",
             "chat_template.jinja",
             "config.json",
+            "examples",
             "generation_config.json",
             "model.safetensors",
             "processor_config.json",
@@ -365,6 +366,18 @@ class TestRun:
             language.code: f"Held-out scans of scikit-learn's digits ({language.name})" for language in LANGUAGES
         }
         assert "load_digits" in card.text
+
+    def test_the_cards_examples_show_the_models_own_answers(self, run):
+        from huggingface_hub import ModelCard
+
+        output_dir, summary = run
+        answers = {(a.question.kind, a.question.text): a.text for answers in summary.examples for a in answers}
+        widget = ModelCard.load(output_dir / "model" / "README.md").data.widget
+        assert len({detect_language(example["text"]).code for example in widget}) == len(widget) == len(KINDS)
+        for example in widget:
+            picture = output_dir / "model" / example["src"]
+            assert picture.is_file()
+            assert answers[picture.stem, example["text"]] == example["output"]["text"]
 
     def test_the_model_reloads_through_the_pipeline(self, run):
         output_dir, _ = run

@@ -20,10 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from huggingface_hub import EvalResult
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from PIL import Image
 
+from ..hub.model_card import PaloModelCard, TrainingData, WidgetExample
 from ..languages import LANGUAGES, get_language
 from .examination import Answered, LanguageScores
 from .phrases import KINDS
@@ -78,37 +79,71 @@ def write_report(path: Path, summary: RunSummary) -> None:
     )
 
 
-def write_model_card(path: Path, summary: RunSummary) -> None:
-    """Write the card that describes the trained model, with its results in the Hub's metadata."""
-    results = [
-        EvalResult(
-            task_type="image-text-to-text",
-            task_name="Questions about handwritten digits",
-            dataset_type="sklearn-load-digits",
-            # Results are told apart by this on the Hub.
-            dataset_config=row.language,
-            dataset_name=f"Held-out scans of scikit-learn's digits ({get_language(row.language).name})",
-            metric_type="accuracy",
-            metric_name="Accuracy",
-            metric_value=round(row.together.accuracy, 4),
-        )
-        for row in summary.rows
-    ]
-    data = ModelCardData(
-        language=[language.code for language in LANGUAGES],
+def write_model_card(folder: Path, summary: RunSummary) -> None:
+    """Write the card that describes the trained model into its folder, with the pictures of its examples."""
+    (folder / "examples").mkdir(exist_ok=True)
+    widget = []
+    for answers, code in zip(summary.examples, _WIDGET_LANGUAGES, strict=True):
+        answered = next(answer for answer in answers if answer.question.language == code)
+        picture = f"examples/{answered.question.kind}.png"
+        answered.question.image.save(folder / picture)
+        title = f"{answered.question.kind}, {get_language(code).name}"
+        widget.append(WidgetExample(title, picture, answered.question.text, answered.text))
+    PaloModelCard(
+        name="palo-quickstart",
+        summary=_SUMMARY,
+        example_image=widget[0].image,
+        example_question=widget[0].question,
+        limits=[_LIMITS],
+        data=[_DIGITS],
+        how_trained=_HOW_TRAINED,
+        recipe=summary.facts,
+        other_results=_environment()
+        .get_template("results.md.jinja")
+        .render(rows=summary.rows, shortfalls=summary.shortfalls, kinds=KINDS, get_language=get_language),
+        other_eval_results=[_eval_result(row) for row in summary.rows],
+        widget=widget,
         license="apache-2.0",
-        library_name="transformers",
-        pipeline_tag="image-text-to-text",
-        tags=["palo", "transformers-palo"],
-        model_name="palo-quickstart",
-        eval_results=results,
+    ).to_card().save(folder / "README.md")
+
+
+# One for each kind of question, in the order of KINDS.
+_WIDGET_LANGUAGES = ("hi", "en", "zh", "ar", "es", "ja")
+
+_SUMMARY = """A small PALO, trained by `palo quickstart`. It answers questions about handwritten digits (which digit, which is
+left, right or larger, how many, their sum) in ten languages. It shows how PALO is built and trained; it knows nothing but
+digits."""
+
+_HOW_TRAINED = """The tower learnt from labelled training scans and was frozen, as PALO's CLIP is. The language model learnt the
+ten languages from captions with questions and answers. Then the projector alone was aligned on pictures with English
+captions, and projector and language model were tuned on questions and answers about pictures, with TRL's SFTTrainer; only
+the answers count in the loss."""
+
+_LIMITS = """It knows the wordings of the project's table of phrases, also in lower case or without their final mark, and
+pictures that look like its training canvases. To any other words it still answers about digits: wrongly, and often in
+another language."""
+
+_DIGITS = TrainingData(
+    "scikit-learn's load_digits",
+    license="cc-by-4.0",
+    note="E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning Repository; tilted, "
+    "slanted and scaled at random onto canvases of one to three digits. The sentences come from the project's table of "
+    "phrases.",
+)
+
+
+def _eval_result(row: LanguageScores) -> EvalResult:
+    return EvalResult(
+        task_type="image-text-to-text",
+        task_name="Questions about handwritten digits",
+        dataset_type="sklearn-load-digits",
+        # Results are told apart by this on the Hub.
+        dataset_config=row.language,
+        dataset_name=f"Held-out scans of scikit-learn's digits ({get_language(row.language).name})",
+        metric_type="accuracy",
+        metric_name="Accuracy",
+        metric_value=round(row.together.accuracy, 4),
     )
-    text = (
-        _environment()
-        .get_template("model_card.md.jinja")
-        .render(**vars(summary), kinds=KINDS, get_language=get_language)
-    )
-    ModelCard(f"---\n{data.to_yaml()}\n---\n\n{text}\n").save(path)
 
 
 def _environment() -> Environment:

@@ -245,7 +245,7 @@ def _write(output_dir: Path, summary: RunSummary, answered: list[Answered]) -> N
         question = answers[0].question
         question.image.save(examples_dir / f"{question.kind}.png")
     write_report(output_dir / "report.html", summary)
-    write_model_card(output_dir / "model" / "README.md", summary)
+    write_model_card(output_dir / "model", summary)
     results = {
         "facts": summary.facts,
         "accuracy": {
