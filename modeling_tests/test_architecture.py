@@ -18,13 +18,14 @@ PROJECT = ROOT.parents[1]
 ALLOWED: dict[str, set[str]] = {
     "languages": set(),
     "language_id": {"languages"},
+    "record_files": set(),
     "models": {"languages", "language_id"},
     "inference": {"languages", "language_id", "models"},
-    "data": {"languages", "language_id", "models"},
+    "data": {"languages", "language_id", "record_files", "models"},
     "hub": {"languages", "models"},
     "training": {"languages", "language_id", "models", "data", "hub"},
     "llm": {"languages", "language_id"},
-    "translation": {"languages", "language_id", "llm"},
+    "translation": {"languages", "language_id", "record_files", "llm"},
     "evaluation": {"languages", "language_id", "models", "inference", "llm"},
     "serving": {"languages", "language_id", "models", "inference"},
 }
