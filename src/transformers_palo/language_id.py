@@ -15,8 +15,8 @@
 
 import unicodedata
 from collections import Counter
-from functools import cache
-from typing import TYPE_CHECKING
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, cast
 
 from .languages import LANGUAGES, Language, get_language
 
@@ -58,19 +58,28 @@ def detect_language(text: str) -> Language | None:
 
 def script_counts(text: str) -> Counter[str]:
     """How many letters of each script (ISO 15924) a text holds; digits, punctuation and marks are no letters."""
-    counts: Counter[str] = Counter()
-    for character in text:
-        if unicodedata.category(character).startswith("L"):
-            first_word = unicodedata.name(character, "").split(" ", 1)[0]
-            if script := _SCRIPT_OF_NAME.get(first_word):
-                counts[script] += 1
-    return counts
+    scripts = Counter(map(_script_of, text))
+    del scripts[None]
+    return cast(Counter[str], scripts)
+
+
+@lru_cache(2**16)
+def _script_of(character: str) -> str | None:
+    if not unicodedata.category(character).startswith("L"):
+        return None
+    return _SCRIPT_OF_NAME.get(unicodedata.name(character, "").split(" ", 1)[0])
 
 
 @cache
 def _detector(codes: tuple[str, ...]) -> "LanguageDetector":
     # Imported late: lingua belongs to extras, and its models take a second to load.
-    from lingua import IsoCode639_1, LanguageDetectorBuilder
+    try:
+        from lingua import IsoCode639_1, LanguageDetectorBuilder
+    except ImportError:
+        raise ImportError(
+            f"To tell {', '.join(codes)} apart by their words needs lingua-language-detector: install it, or "
+            "transformers-palo with its [translate] extra, or say which language it is."
+        ) from None
 
     iso_codes = [getattr(IsoCode639_1, code.upper()) for code in codes]
     return LanguageDetectorBuilder.from_iso_codes_639_1(*iso_codes).build()

@@ -20,7 +20,7 @@ from collections.abc import Callable
 
 import typer
 
-from . import ask, convert, env, quickstart
+from . import ask, convert, data, env, quickstart
 
 
 app = typer.Typer(
@@ -40,6 +40,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
 }
 for name, command in COMMANDS.items():
     app.command(name)(command)
+app.add_typer(data.app, name="data")
 
 
 @app.callback()

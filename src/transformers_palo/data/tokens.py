@@ -1,0 +1,54 @@
+# Copyright 2026 The transformers-palo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""How many tokens an example has: its rendered chat, and what its images become."""
+
+from typing import Any
+
+from ..models.palo.image_processing_palo import PaloImageProcessor
+from ..models.palo.processing_palo import PaloProcessor
+
+
+class TokenCounter:
+    """Counts as training does: chat template, special tokens and image tokens included.
+
+    Args:
+        name: Folder or Hub id of a model, whose processor says how many tokens an image has; or of a tokenizer alone,
+            which is taken for that of a PALO with 576.
+
+    Raises:
+        OSError: There is nothing of that name.
+        ValueError: What is there is no processor or tokenizer.
+    """
+
+    def __init__(self, name: str) -> None:
+        from transformers import AutoProcessor
+
+        processor = AutoProcessor.from_pretrained(name)
+        if not hasattr(processor, "tokenizer"):
+            processor = PaloProcessor(PaloImageProcessor(), processor)
+        self.processor = processor
+        size = processor.image_processor.crop_size
+        counts = processor._get_num_multimodal_tokens([(size["height"], size["width"])])
+        self.tokens_per_image = int(counts.num_image_tokens[0])
+
+    def count(self, examples: list[dict[str, Any]]) -> list[int]:
+        """Tokens of each example."""
+        if not examples:
+            return []
+        prompts = self.processor.apply_chat_template([example["messages"] for example in examples], tokenize=False)
+        lengths = map(len, self.processor.tokenizer(prompts, return_attention_mask=False)["input_ids"])
+        return [
+            length + len(example["images"]) * (self.tokens_per_image - 1)
+            for length, example in zip(lengths, examples, strict=True)
+        ]
