@@ -20,7 +20,7 @@ from collections.abc import Callable
 
 import typer
 
-from . import ask, convert, data, env, quickstart
+from . import ask, convert, data, env, quickstart, train
 
 
 app = typer.Typer(
@@ -41,6 +41,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
 for name, command in COMMANDS.items():
     app.command(name)(command)
 app.add_typer(data.app, name="data")
+app.command("train", context_settings=train.CONTEXT)(train.train)
 
 
 @app.callback()
@@ -65,3 +66,8 @@ def main() -> None:
     except KeyboardInterrupt:
         print("palo: interrupted", file=sys.stderr)
         raise SystemExit(130) from None
+
+
+if __name__ == "__main__":
+    # For `accelerate launch -m transformers_palo.cli.main train ...`.
+    main()

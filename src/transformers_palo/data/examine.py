@@ -64,7 +64,7 @@ class Examiner:
         self.threads = threads
         self.image_check = ImageCheck(config.check_images)
         self.max_length = config.max_length
-        self.counter = TokenCounter(config.tokenizer) if config.tokenizer else None
+        self.counter = TokenCounter.from_pretrained(config.tokenizer) if config.tokenizer else None
         self.sources = config.sources
         self.roots = [image_root(source) for source in config.sources]
 

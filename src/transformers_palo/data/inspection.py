@@ -46,7 +46,7 @@ def inspect_data(
         OSError: There is nothing at `path`.
         ValueError: What is there is neither of the two.
     """
-    counter = TokenCounter(tokenizer) if tokenizer else None
+    counter = TokenCounter.from_pretrained(tokenizer) if tokenizer else None
     if not Path(path).is_dir():
         source = SourceConfig(path=str(path), language=language, language_field=language_field)
         return _inspect_file(source, counter).report(tokenizer)

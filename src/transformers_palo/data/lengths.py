@@ -13,37 +13,24 @@
 # limitations under the License.
 """Lengths in tokens and modalities of a data set's records, without opening a picture."""
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 from datasets import Dataset
 
 from ..models.palo.processing_palo import PaloProcessor
-
-
-def count_tokens(processor: PaloProcessor, chat_template: str | None = None) -> Callable[[dict[str, Any]], int]:
-    """A function that gives the length of `{"messages", "images"}` in tokens, image tokens included."""
-    tokenizer = processor.tokenizer
-    per_image = processor._get_num_multimodal_tokens(image_sizes=[(1, 1)])["num_image_tokens"][0]
-
-    def count(example: dict[str, Any]) -> int:
-        text = tokenizer.apply_chat_template(
-            example["messages"], tokenize=False, chat_template=chat_template or processor.chat_template
-        )
-        # Each placeholder is one of these ids.
-        num_ids = len(tokenizer(text, add_special_tokens=False)["input_ids"])
-        return num_ids + len(example.get("images") or ()) * (per_image - 1)
-
-    return count
+from .tokens import TokenCounter
 
 
 def num_tokens(dataset: Dataset, processor: PaloProcessor, column: str, num_proc: int | None = None) -> np.ndarray:
     """Lengths in tokens, `(records,)`: those of the column, or counted now and cached as `datasets` caches."""
     if column not in dataset.column_names:
-        count = count_tokens(processor)
+        counter = TokenCounter(processor)
         dataset = dataset.select_columns(["messages", "images"]).map(
-            lambda example: {column: count(example)},
+            lambda batch: {
+                column: counter.count(
+                    [dict(zip(batch, row, strict=True)) for row in zip(*batch.values(), strict=True)]
+                )
+            },
+            batched=True,
             remove_columns=["messages", "images"],
             num_proc=num_proc,
             desc="counting tokens",

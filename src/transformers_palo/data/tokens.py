@@ -23,30 +23,41 @@ class TokenCounter:
     """Counts as training does: chat template, special tokens and image tokens included.
 
     Args:
-        name: Folder or Hub id of a model, whose processor says how many tokens an image has; or of a tokenizer alone,
-            which is taken for that of a PALO with 576.
-
-    Raises:
-        OSError: There is nothing of that name.
-        ValueError: What is there is no processor or tokenizer.
+        processor: Its tokenizer counts, and it says how many tokens an image has.
+        chat_template: Jinja text in place of the processor's own.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, processor: PaloProcessor, chat_template: str | None = None) -> None:
+        self.processor = processor
+        self.chat_template = chat_template
+        size = processor.image_processor.crop_size
+        counts = processor._get_num_multimodal_tokens([(size["height"], size["width"])])
+        self.tokens_per_image = int(counts.num_image_tokens[0])
+
+    @classmethod
+    def from_pretrained(cls, name: str) -> "TokenCounter":
+        """The counter of a model, or of a tokenizer alone, which is taken for that of a PALO with 576 tokens an image.
+
+        Args:
+            name: Folder or Hub id.
+
+        Raises:
+            OSError: There is nothing of that name.
+            ValueError: What is there is no processor or tokenizer.
+        """
         from transformers import AutoProcessor
 
         processor = AutoProcessor.from_pretrained(name)
         if not hasattr(processor, "tokenizer"):
             processor = PaloProcessor(PaloImageProcessor(), processor)
-        self.processor = processor
-        size = processor.image_processor.crop_size
-        counts = processor._get_num_multimodal_tokens([(size["height"], size["width"])])
-        self.tokens_per_image = int(counts.num_image_tokens[0])
+        return cls(processor)
 
     def count(self, examples: list[dict[str, Any]]) -> list[int]:
         """Tokens of each example."""
         if not examples:
             return []
-        prompts = self.processor.apply_chat_template([example["messages"] for example in examples], tokenize=False)
+        conversations = [example["messages"] for example in examples]
+        prompts = self.processor.apply_chat_template(conversations, chat_template=self.chat_template, tokenize=False)
         lengths = map(len, self.processor.tokenizer(prompts, return_attention_mask=False)["input_ids"])
         return [
             length + len(example["images"]) * (self.tokens_per_image - 1)

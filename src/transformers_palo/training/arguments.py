@@ -15,7 +15,7 @@
 
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from transformers import TrainingArguments
@@ -72,6 +72,9 @@ class PaloSFTConfig(SFTConfig):
     def __post_init__(self) -> None:
         if self.bf16 is None and not self.fp16:
             self.bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+        if getattr(self, CHECKPOINTING_FIELD) is None:
+            # TRL sets the old name by default, and Transformers warns of it.
+            setattr(self, CHECKPOINTING_FIELD, self.gradient_checkpointing)
         super().__post_init__()
 
 
@@ -117,21 +120,27 @@ class DataArguments:
     eval_records: int = field(
         default=0, metadata={"help": "Without eval_dataset: hold out so many records, drawn by the data seed."}
     )
-    template: str = field(
+    template: Literal["chat", "caption"] = field(
         default="chat",
-        metadata={"help": "chat, or caption: image, answer and line break alone, as in the paper's stage 1."},
+        metadata={
+            "help": "chat, or caption: image, answer and line break alone, as in the paper's stage 1.",
+            "choices": ["chat", "caption"],
+        },
     )
-    mixture: str | None = field(
+    mixture: Literal["proportional", "temperature", "weights"] | None = field(
         default=None,
-        metadata={"help": "Over the languages: proportional, temperature or weights. Default: as the data set says."},
+        metadata={
+            "help": "Shares of the languages. Default: as the data set says.",
+            "choices": ["proportional", "temperature", "weights"],
+        },
     )
     mixture_temperature: float | None = field(
         default=None, metadata={"help": "Of mixture=temperature: a language is drawn by its share to the power 1 / T."}
     )
-    mixture_weights: dict | str | None = field(
+    mixture_weights: dict[str, Any] | str | None = field(
         default=None, metadata={"help": 'Of mixture=weights, by language code: {"en": 2, "hi": 1}.'}
     )
-    declared_records: dict | str | None = field(
+    declared_records: dict[str, Any] | str | None = field(
         default=None,
         metadata={"help": "Records by language, for --dry-run without the data."},
     )
@@ -140,17 +149,19 @@ class DataArguments:
         metadata={"help": "Mean tokens of a record, image tokens included, for --dry-run without the data."},
     )
     declared_num_gpus: int = field(default=8, metadata={"help": "GPUs that --dry-run computes with."})
-    declared_sharding: str = field(
+    declared_sharding: Literal["none", "zero2", "zero3"] = field(
         default="none",
-        metadata={"help": "What --dry-run shards over them: none (DDP), zero2, or zero3 (FSDP2 as well)."},
+        metadata={
+            "help": "What --dry-run shards over them: none (DDP), zero2, or zero3 (FSDP2 as well).",
+            "choices": ["none", "zero2", "zero3"],
+        },
     )
 
     def __post_init__(self) -> None:
         for name in ("mixture_weights", "declared_records"):
             setattr(self, name, _mapping(name, getattr(self, name)))
-        _one_of("template", self.template, ("chat", "caption"))
-        _one_of("mixture", self.mixture, (None, "proportional", "temperature", "weights"))
-        _one_of("declared_sharding", self.declared_sharding, ("none", "zero2", "zero3"))
+        for name in ("template", "mixture", "declared_sharding"):
+            _check_choice(self, name)
 
 
 def _mapping(name: str, value: Any) -> dict[str, float] | None:
@@ -165,6 +176,9 @@ def _mapping(name: str, value: Any) -> dict[str, float] | None:
     return value
 
 
-def _one_of(name: str, value: Any, allowed: tuple[Any, ...]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{name}: expected one of {', '.join(str(a) for a in allowed if a)}, found {value!r}.")
+def _check_choice(arguments: Any, name: str) -> None:
+    """argparse checks what is typed, not what stands in a file."""
+    value = getattr(arguments, name)
+    allowed = arguments.__dataclass_fields__[name].metadata["choices"]
+    if value is not None and value not in allowed:
+        raise ValueError(f"{name}: expected one of {', '.join(allowed)}, found {value!r}.")

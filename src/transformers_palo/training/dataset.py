@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from datasets import Dataset
@@ -79,7 +79,9 @@ def mixture_strategy(arguments: DataArguments) -> MixtureStrategy | None:
     if arguments.mixture is None:
         return None
     return MixtureStrategy(
-        strategy=arguments.mixture, temperature=arguments.mixture_temperature, weights=arguments.mixture_weights
+        strategy=arguments.mixture,
+        temperature=arguments.mixture_temperature,
+        weights=cast("dict[str, float | int] | None", arguments.mixture_weights),
     )
 
 

@@ -24,7 +24,7 @@ from torch import nn
 
 from ..models.palo.configuration_palo import PaloConfig
 from ..models.palo.modeling_palo import PaloForConditionalGeneration
-from .arguments import DataArguments, ModelArguments, PaloSFTConfig
+from .arguments import ModelArguments, PaloSFTConfig
 from .parameters import PROJECTOR, PartSize, freeze, keep_lora_in_language_model, part_of
 
 
@@ -126,13 +126,13 @@ def training_flops(
     config: PaloConfig,
     records: float,
     tokens_per_record: float,
-    share_with_image: float,
     checkpointing: bool,
 ) -> float:
     """Floating point operations of the run: two for every weight and token, forward; as many again for each of the two
     halves of the backward pass that is needed; and the forward pass once more with checkpointing.
 
-    Attention's own products are left out: at these lengths they are a few per cent.
+    Every record is taken to have one image. Attention's own products are left out: at these lengths they are a few per
+    cent.
     """
     linear: dict[str, list[float]] = {"language_model": [0, 0], PROJECTOR: [0, 0], "vision_tower": [0, 0]}
     for name, parameter in model.named_parameters():
@@ -148,7 +148,7 @@ def training_flops(
     patches = config.num_image_features
     tower = patches * 2 * linear["vision_tower"][0]
     projector = patches * 6 * linear[PROJECTOR][0]
-    return records * (language + share_with_image * (tower + projector))
+    return records * (language + tower + projector)
 
 
 def mixture_rows(counts: Mapping[str, int], drawn: Mapping[str, int]) -> list[tuple[str, int, int, float]]:
@@ -158,7 +158,7 @@ def mixture_rows(counts: Mapping[str, int], drawn: Mapping[str, int]) -> list[tu
     return sorted(rows, key=lambda row: -row[2])
 
 
-def architecture(model: ModelArguments, data: DataArguments) -> PaloConfig:
+def architecture(model: ModelArguments) -> PaloConfig:
     """The configuration to compute with: the declared size's, or the model's own if it is at hand.
 
     Raises:
