@@ -13,6 +13,7 @@
 # limitations under the License.
 """`palo train`: a recipe run, or shown on paper."""
 
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -45,6 +46,8 @@ def train(
             f"palo train needs {', '.join(missing)}, which are not installed: install transformers-palo with its [train] "
             "extra."
         )
+    # TRL and PEFT read a name that Transformers 5.23 has replaced; no user can do anything about it.
+    warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
     from ..training.recipe import read_recipe
 
     recipe = read_recipe(["--config", str(config), *context.args])

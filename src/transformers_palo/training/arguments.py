@@ -64,6 +64,9 @@ class PaloSFTConfig(SFTConfig):
     )
     remove_unused_columns: bool = field(default=False, metadata={"help": "Leave this off: the language is a column."})
     dataloader_num_workers: int = field(default=2, metadata={"help": "Processes that open and prepare images."})
+    dataloader_pin_memory: bool = field(
+        default_factory=torch.cuda.is_available, metadata={"help": "Default: where there is a GPU."}
+    )
     bf16: bool | None = field(default=None, metadata={"help": "Default: on a GPU that has it, unless fp16 is set."})
     dataset_kwargs: dict[str, Any] | None = field(
         default_factory=lambda: {"skip_prepare_dataset": True}, metadata={"help": "Leave this as it is."}
@@ -92,6 +95,9 @@ class ModelArguments(ModelConfig):
     vision_tower: str | None = field(default=None, metadata={"help": "CLIP model to build a PALO around."})
     projector_type: str = field(
         default="mlp", metadata={"help": "Projector of a model that is put together: mlp or ldp."}
+    )
+    projector: str | None = field(
+        default=None, metadata={"help": "mm_projector.bin of a first stage. Default: a new projector."}
     )
     model_size: str | None = field(
         default=None,

@@ -34,6 +34,8 @@ A100_FLOPS = 312e12
 MODEL_FLOPS_UTILISATION = 0.4
 # TRL's loss projects this many positions at once.
 _LOSS_CHUNK = 1024
+# NF4, with its constants.
+_BYTES_IN_4_BIT = 0.55
 # CUDA context, kernels, fragmentation.
 _OVERHEAD = 2 * GIB
 
@@ -88,22 +90,22 @@ def memory_per_gpu(
 ) -> Memory:
     """An estimate for mixed precision with AdamW; what a run really needs is measured on the GPU.
 
-    Weights are held in `model.dtype` (the language model's linear layers in 4 bit under QLoRA); AdamW keeps two states a
-    trained parameter in its precision, and DeepSpeed a float32 copy as well. ZeRO-2 shards gradients and states, ZeRO-3
-    and FSDP2 the weights too. Activations are those of the longest batch.
+    What is frozen is held in `model.dtype` (the language model's linear layers in 4 bit under QLoRA). What is trained is
+    held in float32, with a gradient and AdamW's two states; DeepSpeed holds it in `model.dtype` with a float32 copy, 16
+    bytes a parameter either way. ZeRO-2 shards gradients and states, ZeRO-3 and FSDP2 the weights too. Activations are
+    those of the longest batch.
     """
     width = 4 if model.dtype in (None, "auto", "float32") else 2
-    total = trainable = 0.0
-    weights = 0.0
+    frozen = trained = 0.0
     for size in sizes:
-        quantised = size.total - size.trainable if model.load_in_4bit and size.part == "language model" else 0
-        total += size.total
-        trainable += size.trainable
-        weights += (size.total - quantised) * width + quantised * 0.55
-    states = trainable * (2 * 4 + 4 if sharding in ("zero2", "zero3") and width == 2 else 2 * width)
-    gradients = trainable * width
+        still = size.total - size.trainable
+        frozen += still * (_BYTES_IN_4_BIT if model.load_in_4bit and size.part == "language model" else width)
+        trained += size.trainable
+    by_deepspeed = sharding in ("zero2", "zero3") and width == 2
+    per_weight, per_gradient, per_state = (2, 2, 12) if by_deepspeed else (4, 4, 8)
+    weights, gradients, states = frozen + trained * per_weight, trained * per_gradient, trained * per_state
     if sharding in ("zero2", "zero3"):
-        states, gradients = states / num_processes, gradients / num_processes
+        gradients, states = gradients / num_processes, states / num_processes
     if sharding == "zero3":
         weights /= num_processes
     return Memory(weights, gradients, states, _activations(config, training, checkpointing), _OVERHEAD)

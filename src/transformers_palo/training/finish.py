@@ -16,6 +16,7 @@
 import importlib.metadata
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -81,24 +82,23 @@ def save_results(trainer: PaloSFTTrainer, recipe: Recipe, start: str, records: M
     """
     output = Path(recipe.training.output_dir)
     adapted = isinstance(trainer.accelerator.unwrap_model(trainer.model), PeftModel)
-    trained = output / (ADAPTER if adapted else MODEL)
-    card = model_card(trainer, recipe, start, records)
+    trained, whole = output / (ADAPTER if adapted else MODEL), output / MODEL
+    card = model_card(trainer, recipe, records)
     if not trained.exists():
         partial = _partial(trained)
+        if not adapted and isinstance(dtype := _dtype(recipe), torch.dtype):
+            # What was trained is float32.
+            trainer.palo_model.to(dtype)
         trainer.save_model(str(partial))
         trainer.accelerator.wait_for_everyone()
         if trainer.is_world_process_zero():
-            if not adapted:
-                _complete(partial, trainer, card)
-            _tidy(partial)
+            _complete(partial, trainer, _adapter_card(card) if adapted else card)
             partial.rename(trained)
-    whole = output / MODEL
     if adapted and trainer.is_world_process_zero() and not whole.exists():
         partial = _partial(whole)
         merge_adapter(start, trained, partial, dtype=_dtype(recipe))
         _complete(partial, trainer, card)
         partial.rename(whole)
-        card.to_card().save(trained / "README.md")
     trainer.accelerator.wait_for_everyone()
     return whole
 
@@ -129,21 +129,15 @@ def _partial(folder: Path) -> Path:
 
 
 def _complete(folder: Path, trainer: PaloSFTTrainer, card: PaloModelCard) -> None:
-    """What belongs to a model beside its weights."""
+    """What belongs to a model beside its weights, and nothing else: Trainer pickles its arguments there."""
+    (folder / "training_args.bin").unlink(missing_ok=True)
     trainer.processing_class.save_pretrained(folder)
     generation_config: GenerationConfig = trainer.palo_model.generation_config
     generation_config.save_pretrained(folder)
     card.to_card().save(folder / "README.md")
 
 
-def _tidy(folder: Path) -> None:
-    """Trainer pickles its arguments beside the weights; a model's folder holds no pickle."""
-    (folder / "training_args.bin").unlink(missing_ok=True)
-    for checkpoint_only in ("optimizer.pt", "scheduler.pt"):
-        (folder / checkpoint_only).unlink(missing_ok=True)
-
-
-def model_card(trainer: PaloSFTTrainer, recipe: Recipe, start: str, records: Mapping[str, int]) -> PaloModelCard:
+def model_card(trainer: PaloSFTTrainer, recipe: Recipe, records: Mapping[str, int]) -> PaloModelCard:
     """The card of a model that `palo train` made: data, recipe, versions, metrics."""
     settings = recipe.settings()
     source = recipe.model.model_name_or_path or recipe.model.language_model
@@ -164,6 +158,16 @@ def model_card(trainer: PaloSFTTrainer, recipe: Recipe, start: str, records: Map
         recipe={name: settings[name] for name in _TOLD if settings.get(name) is not None},
         metrics=_last_metrics(trainer.state.log_history),
         versions={package: importlib.metadata.version(package) for package in _PACKAGES},
+    )
+
+
+def _adapter_card(card: PaloModelCard) -> PaloModelCard:
+    return replace(
+        card,
+        name=f"{card.name} (adapter)",
+        summary=f"{card.summary} This is the LoRA adapter with the trained projector; it needs the model that it was made from.",
+        base_model_relation="adapter" if card.base_model else None,
+        tags=(*card.tags, "lora", "peft"),
     )
 
 

@@ -18,10 +18,7 @@ from typing import Any
 
 import torch
 
-from ..languages import LANGUAGES
 
-
-_KNOWN = tuple(language.code for language in LANGUAGES)
 _OTHER = "other"
 
 
@@ -29,10 +26,10 @@ class LanguageMetrics:
     """Sums since the last log.
 
     Args:
-        codes: Languages of the data set; what else turns up, or has no language, is counted as `other`.
+        codes: Languages of the data; what else turns up, or has none, is counted as `other`.
     """
 
-    def __init__(self, codes: Sequence[str] = _KNOWN) -> None:
+    def __init__(self, codes: Sequence[str]) -> None:
         self.codes = [*codes, _OTHER]
         self._index = {code: index for index, code in enumerate(self.codes)}
         self._sums: torch.Tensor | None = None

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate import DistributedType
 from datasets import Dataset
 from peft import PeftConfig, PeftModel
 from torch import nn
@@ -33,6 +34,7 @@ from trl import SFTTrainer
 from ..data.collation import PaloDataCollator
 from ..data.lengths import has_images, num_tokens
 from ..data.sampling import ModalityLengthSampler
+from ..languages import LANGUAGES
 from ..models.palo.modeling_palo import PaloForConditionalGeneration
 from .arguments import PaloSFTConfig
 from .checkpoints import mark_whole
@@ -121,7 +123,10 @@ class PaloSFTTrainer(SFTTrainer):
         if peft_config is not None:
             peft_config = keep_lora_in_language_model(peft_config, args.train_projector)
         self._epoch_indices = epoch_indices
-        self._languages = {"train": LanguageMetrics(), "eval": LanguageMetrics()}
+        codes = _languages_of(
+            train_dataset, *(eval_dataset.values() if isinstance(eval_dataset, dict) else [eval_dataset])
+        )
+        self._languages = {mode: LanguageMetrics(codes) for mode in ("train", "eval")}
         self._events: Counter[str] = Counter()
         self._kept_output: Any = None
 
@@ -143,6 +148,7 @@ class PaloSFTTrainer(SFTTrainer):
             **kwargs,
         )
         _align_padding(self.model, processing_class)
+        self._train_in_full_precision()
         self._check_something_is_trained()
         palo = self.palo_model
         palo.register_forward_hook(self._keep_output)
@@ -155,6 +161,26 @@ class PaloSFTTrainer(SFTTrainer):
         return model.get_base_model() if isinstance(model, PeftModel) else model
 
     # ---- what is trained
+
+    def _train_in_full_precision(self) -> None:
+        """What is trained is float32 under mixed precision: steps of a small learning rate are lost in bfloat16.
+
+        DeepSpeed keeps a float32 copy by itself, and FSDP2 wants one precision for all. For QLoRA, TRL has made what is
+        trained bfloat16; the projector, which is no adapter, gets its precision back.
+        """
+        quantised = getattr(self.palo_model, "is_quantized", False)
+        if self.args.bf16 or self.args.fp16:
+            sharded = self.accelerator.distributed_type in (DistributedType.DEEPSPEED, DistributedType.FSDP)
+            if sharded:
+                return
+            dtype = torch.float32
+        elif quantised:
+            dtype = next(self.palo_model.model.vision_tower.parameters()).dtype
+        else:
+            return
+        for name, parameter in self.model.named_parameters():
+            if parameter.requires_grad and (not quantised or PROJECTOR in name.split(".")):
+                parameter.data = parameter.data.to(dtype)
 
     def _check_something_is_trained(self) -> None:
         sizes = count_parameters(self.model)
@@ -270,6 +296,15 @@ class PaloSFTTrainer(SFTTrainer):
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """None beside a checkpoint: TRL's would not say what this model is. The finished model gets one."""
+
+
+def _languages_of(*datasets: Any) -> list[str]:
+    """Every language that turns up, the same list on every process."""
+    codes = {language.code for language in LANGUAGES}
+    for dataset in datasets:
+        if isinstance(dataset, Dataset) and "language" in dataset.column_names:
+            codes |= {code for code in dataset.unique("language") if code}
+    return sorted(codes)
 
 
 def _check_adapter(model: PeftModel) -> None:
