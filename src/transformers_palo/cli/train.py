@@ -13,6 +13,7 @@
 # limitations under the License.
 """`palo train`: a recipe run, or shown on paper."""
 
+import logging
 import warnings
 from importlib.util import find_spec
 from pathlib import Path
@@ -48,6 +49,8 @@ def train(
         )
     # TRL and PEFT read a name that Transformers 5.23 has replaced; no user can do anything about it.
     warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
+    # On import it tells everyone about a kernel for CPUs.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     from ..training.recipe import read_recipe
 
     recipe = read_recipe(["--config", str(config), *context.args])

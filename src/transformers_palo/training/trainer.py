@@ -152,7 +152,7 @@ class PaloSFTTrainer(SFTTrainer):
         self._check_something_is_trained()
         palo = self.palo_model
         palo.register_forward_hook(self._keep_output)
-        palo.model.register_forward_hook(_keep_projector_in_graph, with_kwargs=True)
+        keep_projector_in_graph(palo)
 
     @property
     def palo_model(self) -> PaloForConditionalGeneration:
@@ -323,14 +323,27 @@ def _align_padding(model: Any, processor: Any) -> None:
     model.generation_config.pad_token_id = pad_token_id
 
 
-def _keep_projector_in_graph(module: Any, arguments: Any, kwargs: dict[str, Any], output: Any) -> Any:
-    """A batch of text alone gives the projector gradients of zero rather than none.
+def keep_projector_in_graph(model: PaloForConditionalGeneration) -> None:
+    """Make a batch of text alone give the projector gradients of zero rather than none.
 
-    Where one process has text alone, the others still wait for its share of the projector's gradients.
+    Where one process has text alone, the others wait for its share of the projector's gradients (DDP), or disagree about
+    the size of what is exchanged (FSDP2). The zeros enter in front of the language model, where image features do: the
+    backward pass then goes the same way on every process, which FSDP2 relies on.
     """
-    if not module.training or kwargs.get("pixel_values") is not None:
-        return None
-    nothing = sum(p.sum() for p in module.multi_modal_projector.parameters() if p.requires_grad)
-    if isinstance(nothing, torch.Tensor):
-        output.last_hidden_state = output.last_hidden_state + 0.0 * nothing.to(output.last_hidden_state.dtype)
-    return output
+    palo = model.model
+    text_alone = False
+
+    def notice(module: Any, arguments: Any, kwargs: dict[str, Any]) -> None:
+        nonlocal text_alone
+        text_alone = module.training and kwargs.get("pixel_values") is None
+
+    def add_nothing(module: Any, arguments: Any, kwargs: dict[str, Any]) -> Any:
+        trained = [p for p in palo.multi_modal_projector.parameters() if p.requires_grad]
+        if not text_alone or not trained:
+            return None
+        nothing = 0.0 * torch.stack([p.sum() for p in trained]).sum()
+        embeds = kwargs["inputs_embeds"]
+        return arguments, {**kwargs, "inputs_embeds": embeds + nothing.to(embeds.dtype)}
+
+    palo.register_forward_pre_hook(notice, with_kwargs=True)
+    palo.language_model.register_forward_pre_hook(add_nothing, with_kwargs=True)

@@ -1,0 +1,84 @@
+"""Two processes give what one gives, also where one of them has text alone.
+
+DDP through `accelerate launch`; FSDP2 by torch itself, because Accelerate has none on a CPU.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from safetensors.torch import load_file
+
+from .conftest import read_json
+
+
+SCRIPTS = Path(__file__).parent / "distributed"
+ACCELERATE = Path(__file__).parents[1] / "examples" / "accelerate"
+LAUNCH = (sys.executable, "-m", "accelerate.commands.launch", "--num_machines", "1")
+PLAIN = ("--mixed_precision", "no", "--dynamo_backend", "no", "--num_cpu_threads_per_process", "1")
+
+
+def run(*command: object) -> None:
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
+
+
+@pytest.fixture(scope="module")
+def ddp(tmp_path_factory) -> Path:
+    """One process that accumulates twice, and two processes. The script asserts how many there are."""
+    output = tmp_path_factory.mktemp("ddp")
+    script = SCRIPTS / "train_script.py"
+    run(*LAUNCH, "--cpu", "--num_processes", 1, *PLAIN, script, output / "one", 1)
+    # With --cpu, Accelerate would start a single process.
+    run(*LAUNCH, "--multi_gpu", "--num_processes", 2, *PLAIN, script, output / "two", 2)
+    return output
+
+
+@pytest.mark.parametrize("kind", ["full", "lora"])
+def test_two_processes_train_what_one_trains(ddp, kind):
+    one, two = (load_file(ddp / count / kind / "weights.safetensors") for count in ("one", "two"))
+    assert one.keys() == two.keys()
+    for name, weights in one.items():
+        assert (weights - two[name]).abs().max().item() <= 1e-6, name
+
+
+@pytest.mark.parametrize("kind", ["full", "lora"])
+def test_two_processes_log_what_one_logs(ddp, kind):
+    """Losses and tokens by language are summed over processes."""
+    one, two = (read_json(ddp / count / kind / "history.json") for count in ("one", "two"))
+    compared = 0
+    for entry, other in zip(one, two, strict=True):
+        for name in entry:
+            if name == "loss" or "/" in name:
+                assert entry[name] == pytest.approx(other[name], abs=1e-5), name
+                compared += 1
+    assert compared > 20
+
+
+@pytest.fixture(scope="module")
+def fsdp(tmp_path_factory) -> Path:
+    output = tmp_path_factory.mktemp("fsdp")
+    # The script asserts two processes and that every parameter is a DTensor.
+    run(sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", 2, SCRIPTS / "fsdp_script.py", output)
+    return output
+
+
+@pytest.mark.parametrize("kind", ["full", "lora"])
+def test_fully_sharded_training_is_that_of_one_process(fsdp, kind):
+    result = json.loads((fsdp / kind / "result.json").read_text())
+    assert result["sharded"] == pytest.approx(result["expected"], abs=1e-5)
+    assert result["difference"] <= 1e-6, result["worst"]
+
+
+@pytest.mark.parametrize("name", ["one_gpu", "ddp", "fsdp2", "zero2", "zero3"])
+def test_accelerate_reads_the_configurations(name):
+    """Accelerate refuses a file with a field that it does not know."""
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    path = ACCELERATE / f"{name}.yaml"
+    config = load_config_from_file(str(path))
+    assert config.mixed_precision == "bf16"
+    assert str(config.distributed_type.value) == yaml.safe_load(path.read_text())["distributed_type"]
