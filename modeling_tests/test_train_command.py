@@ -297,6 +297,7 @@ def test_the_first_stage_from_parts_and_the_second_from_its_result(write_recipe,
         "weight",
     }  # lm_head.weight
     assert not (tmp_path / "stage2" / "adapter").exists()
+    assert read_json(tmp_path / "stage2" / "model" / "config.json")["use_cache"] is True
 
 
 # ---- interrupted

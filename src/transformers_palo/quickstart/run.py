@@ -52,8 +52,8 @@ from .training import Stage, chat_dataset, train_classifier, train_on_chats
 _TOWER_CANVASES = 300
 
 _TOWER = Stage("vision tower", steps=800, batch_size=128, learning_rate=2e-3)
-_READING = Stage("language model", steps=180, batch_size=64, learning_rate=2e-3, answers_only=False)
-_ALIGNMENT = Stage("alignment", steps=80, batch_size=64, learning_rate=5e-3)
+_READING = Stage("language model", steps=180, batch_size=64, learning_rate=2e-3, answers_only=False, projector=False)
+_ALIGNMENT = Stage("alignment", steps=80, batch_size=64, learning_rate=5e-3, language_model=False)
 _INSTRUCTIONS = Stage("instructions", steps=400, batch_size=64, learning_rate=2e-3)
 
 
@@ -114,7 +114,7 @@ def run_quickstart(output_dir: Path, seed: int = 0, plan: Plan | None = None) ->
     config = small_config(tokenizer, tower_config())
     processor = PaloProcessor.from_config(config, tokenizer)
     model = PaloForConditionalGeneration(config)
-    tower, projector = model.model.vision_tower, model.model.multi_modal_projector
+    tower = model.model.vision_tower
     model_dir = output_dir / "model"
     curves = []
 
@@ -131,22 +131,17 @@ def run_quickstart(output_dir: Path, seed: int = 0, plan: Plan | None = None) ->
     tower_accuracy = digit_accuracy(classifier, PatchDataset(unseen, processor.image_processor))
     print(f"The tower names {tower_accuracy:.1%} of the digits on unseen scans. From here on it is frozen.")
     del practice, practice_set, unseen
-    tower.requires_grad_(False)
 
     clock.start("language model", "teaching the language model ten languages, without pictures")
     chats = chat_dataset(reading_chats(plan.reading.num_examples, streams["reading"]), lambda chat: chat)
     teach(plan.reading, chats)
 
     clock.start("alignment", "aligning the projector on pictures with English captions; the language model is frozen")
-    model.requires_grad_(False)
-    projector.requires_grad_(True)
     captioned = draw_captioned(plan.alignment.num_examples, streams["alignment"], training_scans)
     chats = chat_dataset(captioned, caption_chat, lambda canvas: canvas.image)
     teach(plan.alignment, chats)
 
     clock.start("instructions", "tuning projector and language model on questions about pictures")
-    model.requires_grad_(True)
-    tower.requires_grad_(False)
     pictured = draw_questions(plan.instructions.num_examples, streams["instructions"], training_scans)
     chats = chat_dataset(pictured, instruction_chat, lambda question: question.image)
     teach(plan.instructions, chats)

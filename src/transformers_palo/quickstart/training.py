@@ -11,10 +11,10 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The stages of the small model's training: Transformers' Trainer for the tower, TRL's SFTTrainer for all that is chat."""
+"""The stages of the small model's training: Transformers' Trainer for the tower, PALO's own for all that is chat."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +24,10 @@ from PIL import Image
 from torch import nn
 from transformers import PreTrainedModel, Trainer, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
-from trl import SFTConfig, SFTTrainer
 
 from ..models.palo.processing_palo import PaloProcessor
+from ..training import PaloSFTConfig, PaloSFTTrainer
 from .conversations import Chat
-
-
-# TRL turns it on, to trade time for memory that is not short here. Transformers 5.23 has renamed it.
-_NAMES = {option.name for option in fields(TrainingArguments)}
-_CHECKPOINTING = next(name for name in ("activation_checkpointing", "gradient_checkpointing") if name in _NAMES)
 
 
 @dataclass(frozen=True)
@@ -45,6 +40,8 @@ class Stage:
         batch_size: Examples a step.
         learning_rate: Its peak: it rises over the first 5 % of the steps and falls along a cosine.
         answers_only: Of a chat, whether only what the assistant says is learnt, or every word.
+        projector: Whether the projector learns.
+        language_model: Whether the language model learns.
     """
 
     name: str
@@ -52,6 +49,8 @@ class Stage:
     batch_size: int
     learning_rate: float
     answers_only: bool = True
+    projector: bool = True
+    language_model: bool = True
 
     @property
     def num_examples(self) -> int:
@@ -98,7 +97,6 @@ def _arguments(stage: Stage, output_dir: Path, seed: int) -> dict[str, Any]:
         "logging_nan_inf_filter": False,
         "save_strategy": "no",
         "report_to": "none",
-        "remove_unused_columns": False,
         "dataloader_pin_memory": False,
         "seed": seed,
         # Two million parameters keep no accelerator busy, and what a CPU computes can be repeated exactly.
@@ -120,22 +118,26 @@ def train_classifier(
     model: nn.Module, dataset: torch.utils.data.Dataset, stage: Stage, output_dir: Path, seed: int
 ) -> LossCurve:
     """Train a module whose `forward` returns a loss."""
-    arguments = TrainingArguments(**_arguments(stage, output_dir, seed))
+    arguments = TrainingArguments(**_arguments(stage, output_dir, seed), remove_unused_columns=False)
     return _run(Trainer(model=model, args=arguments, train_dataset=dataset), stage)
 
 
 def train_on_chats(
     model: PreTrainedModel, processor: PaloProcessor, dataset: Dataset, stage: Stage, output_dir: Path, seed: int
 ) -> LossCurve:
-    """Train on chats with TRL's SFTTrainer. Frozen parameters stay frozen."""
-    arguments = SFTConfig(
+    """Train on chats, as `palo train` does."""
+    arguments = PaloSFTConfig(
         **_arguments(stage, output_dir, seed),
+        train_projector=stage.projector,
+        train_language_model=stage.language_model,
         assistant_only_loss=stage.answers_only,
         max_length=None,
-        **{_CHECKPOINTING: False},
-        dataset_kwargs={"skip_prepare_dataset": True},
+        # Chats are written and drawn when they are asked for: their lengths are not known before, and hardly differ.
+        train_sampling_strategy="random",
+        dataloader_num_workers=0,
+        gradient_checkpointing=False,
     )
-    trainer = SFTTrainer(model=model, args=arguments, train_dataset=dataset, processing_class=processor)
+    trainer = PaloSFTTrainer(model, arguments, train_dataset=dataset, processing_class=processor)
     return _run(trainer, stage)
 
 

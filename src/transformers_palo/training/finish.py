@@ -84,6 +84,8 @@ def save_results(trainer: PaloSFTTrainer, recipe: Recipe, start: str, records: M
     adapted = isinstance(trainer.accelerator.unwrap_model(trainer.model), PeftModel)
     trained, whole = output / (ADAPTER if adapted else MODEL), output / MODEL
     card = model_card(trainer, recipe, records)
+    # The trainer turns it off, and would have it saved so.
+    trainer.palo_model.config.use_cache = True
     if not trained.exists():
         partial = _partial(trained)
         if not adapted and isinstance(dtype := _dtype(recipe), torch.dtype):
