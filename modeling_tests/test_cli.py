@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from transformers_palo.cli import ask, quickstart
-from transformers_palo.cli.main import COMMANDS, main
+from transformers_palo.cli.main import COMMANDS
 
 from .conftest import GOLDEN, SHARED
 
@@ -20,19 +20,6 @@ PICTURE = str(SHARED / "images" / "landscape.png")
 def palo(*arguments: str) -> subprocess.CompletedProcess:
     """In a process of its own, as a shell does."""
     return subprocess.run([PALO, *arguments], capture_output=True, text=True, check=False, timeout=120)
-
-
-@pytest.fixture
-def here(monkeypatch, capsys):
-    """In this process, which saves the seconds of starting one: (exit code, standard output, standard error)."""
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["palo", *arguments])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        return (stop.value.code or 0, *capsys.readouterr())
-
-    return run
 
 
 @pytest.mark.parametrize("command", COMMANDS)

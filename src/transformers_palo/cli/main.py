@@ -20,7 +20,7 @@ from collections.abc import Callable
 
 import typer
 
-from . import ask, convert, data, env, quickstart, train
+from . import ask, convert, data, env, publish, quickstart, train
 
 
 app = typer.Typer(
@@ -36,6 +36,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "ask": ask.ask,
     "convert": convert.convert,
     "quickstart": quickstart.quickstart,
+    "publish": publish.publish,
     "env": env.env,
 }
 for name, command in COMMANDS.items():

@@ -178,7 +178,11 @@ def _encode_next_turn_as_released(tokenizer: Tokenizer, proto: Any) -> None:
     Without `legacy`, Transformers 4.31 encodes text behind a control token *with* a word boundary and then strikes the
     boundary from the first piece: Vicuna's `▁US ER :` becomes `US ER :`, although `USER` is a piece of its own.
     """
-    from sentencepiece import SentencePieceProcessor
+    # In a try block, Transformers does not ask for the package before it runs this file from a repository.
+    try:
+        from sentencepiece import SentencePieceProcessor
+    except ImportError:
+        raise ImportError("Reading a tokenizer.model needs the sentencepiece package: pip install it.") from None
 
     first, *_ = SentencePieceProcessor(model_proto=proto.SerializeToString()).encode(NEXT_TURN, out_type=str)
     first = first.removeprefix(WORD_BOUNDARY)

@@ -1,0 +1,553 @@
+"""`palo publish` against a Hub on the loopback interface: what arrives, what others load, and what is refused.
+
+Clients run with `HF_HUB_DISABLE_XET=1` (see hub_server.py): large files travel by Git LFS.
+"""
+
+import json
+import os
+import pickle
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import venv
+from pathlib import Path
+
+import pytest
+import torch
+from huggingface_hub import HfApi, ModelCard, constants
+from safetensors.torch import load_file, save_file
+
+from transformers_palo import PaloForConditionalGeneration
+from transformers_palo.hub.load_check import test_picture as picture
+from transformers_palo.hub.publish import NotPublishableError, prepare, upload
+from transformers_palo.hub.remote_code import OLDEST_TRANSFORMERS, code_files
+
+from .conftest import GOLDEN, chat, read_json, tiny_model
+from .hub_server import TOKEN, HubServer, card_errors
+from .test_model_card import a_card, results
+
+
+PALO = Path(sys.executable).with_name("palo")
+PROJECT = Path(__file__).parents[1]
+# A secret that looks like one, put together so that this file holds none.
+SECRET = "hf_" + "aB3" * 12
+
+
+@pytest.fixture
+def hub():
+    with HubServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory, processor) -> Path:
+    """A model as training leaves it: shards, configs, processor, tokenizer, card."""
+    folder = tmp_path_factory.mktemp("trained") / "palo-tiny"
+    model = tiny_model()
+    model.save_pretrained(folder, max_shard_size="300KB")
+    processor.save_pretrained(folder)
+    a_card(license="apache-2.0").to_card().save(folder / "README.md")
+    return folder
+
+
+@pytest.fixture
+def folder(tiny, tmp_path) -> Path:
+    """A copy to spoil."""
+    return Path(shutil.copytree(tiny, tmp_path / "palo-tiny"))
+
+
+@pytest.fixture
+def api(hub, monkeypatch) -> HfApi:
+    """A client in this process, to which the same applies as to those that get `hub.environment`."""
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    return HfApi(endpoint=hub.endpoint, token=TOKEN)
+
+
+@pytest.fixture
+def environment(hub, tmp_path) -> dict[str, str]:
+    """Of a process with a clean cache that knows no other Hub."""
+    return {**os.environ, **hub.environment, "HF_HOME": str(tmp_path / "clean"), "OMP_NUM_THREADS": "1"}
+
+
+def publish(environment: dict[str, str], *arguments: object) -> subprocess.CompletedProcess:
+    command = [PALO, "publish", *map(str, arguments)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+
+
+def run_python(python: Path | str, code: str, cwd: Path, environment: dict[str, str]) -> list[str]:
+    """Lines that a script prints, in a process of its own."""
+    done = subprocess.run(
+        [python, "-c", code], env=environment, capture_output=True, text=True, check=False, timeout=120, cwd=cwd
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout.splitlines()
+
+
+def greedy(folder: Path, processor) -> list[int]:
+    """What the model in a folder says about the test picture."""
+    model = PaloForConditionalGeneration.from_pretrained(folder)
+    inputs = processor.apply_chat_template(
+        chat("What is it?", picture()),
+        add_generation_prompt=True,
+        tokenize=True,
+        return_dict=True,
+        return_tensors="pt",
+    )
+    return model.generate(**inputs, max_new_tokens=6, do_sample=False)[0, -6:].tolist()
+
+
+ASK = """
+import json, sys
+from transformers import AutoModelForImageTextToText, AutoProcessor, pipeline
+from PIL import Image
+
+def ask(repo_id, **options):
+    model = AutoModelForImageTextToText.from_pretrained(repo_id, **options)
+    processor = AutoProcessor.from_pretrained(repo_id, **options)
+    content = [{"type": "image", "image": Image.open("photo.png")}, {"type": "text", "text": "What is it?"}]
+    inputs = processor.apply_chat_template(
+        [{"role": "user", "content": content}],
+        add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt",
+    )
+    print(model.generate(**inputs, max_new_tokens=6, do_sample=False)[0, -6:].tolist())
+    return model, processor
+"""
+
+
+class TestPublished:
+    """Publish by the command, then be somebody else."""
+
+    def test_everything_arrives_in_one_commit(self, hub, folder, environment):
+        done = publish(environment, folder, "user/palo-tiny")
+        assert done.returncode == 0, done.stderr
+        repo = hub.repos["user/palo-tiny"]
+        commits = repo.branches["main"]
+        assert done.stdout == f"Published {hub.endpoint}/user/palo-tiny/commit/{commits[-1].oid}\n"
+        assert len(commits) == 2 and not repo.private  # the Hub's own first one, and ours
+        files = commits[-1].files
+        sent = {path.name for path in folder.iterdir()}
+        assert files.keys() == sent | {".gitattributes"}
+        assert len([name for name in sent if name.endswith(".safetensors")]) == 3
+        for name in sent - {"README.md"}:
+            assert files[name].content == (folder / name).read_bytes()
+        card = files["README.md"].content.decode()
+        assert 'model="user/palo-tiny"' in card and card_errors(card) == []
+
+    def test_others_load_it_from_a_clean_cache(self, hub, api, folder, tmp_path, environment, processor):
+        upload(prepare(folder, "user/palo-tiny"), api=api)
+        expected = greedy(folder, processor)
+        other = tiny_model()
+        with torch.no_grad():
+            other.lm_head.weight.mul_(-1)
+        other.save_pretrained(folder, max_shard_size="300KB")
+        upload(prepare(folder, "user/palo-tiny"), revision="experiment", api=api)
+        assert len(hub.repos["user/palo-tiny"].branches["main"]) == 2
+
+        picture().save(tmp_path / "photo.png")
+        picture().save(tmp_path / "photo.jpg")
+        (example,) = re.findall(r"```python\n(.*?)```", prepare(folder, "user/palo-tiny").card, flags=re.DOTALL)
+        code = f"""{ASK}
+import transformers_palo
+from huggingface_hub import get_safetensors_metadata
+
+model, processor = ask("user/palo-tiny")
+ask("user/palo-tiny", revision="experiment")
+print(sum(get_safetensors_metadata("user/palo-tiny").parameter_count.values()) == model.num_parameters())
+model.push_to_hub("user/pushed", max_shard_size="300KB")
+processor.push_to_hub("user/pushed")
+ask("user/pushed")
+{example}
+"""
+        lines = run_python(sys.executable, code, tmp_path, environment)
+        assert lines[:4] == [str(expected), str(greedy(folder, processor)), "True", str(expected)]
+        assert lines[0] != lines[1]
+        assert lines[4].strip()  # the example of the card
+        # The number of parameters is read from the first bytes of each shard.
+        assert len(hub.ranges) >= 3
+
+    @pytest.fixture(scope="class")
+    def without_package(self, tmp_path_factory) -> Path:
+        """The Python of a second virtual environment, which has everything that this one has except this package.
+
+        A `.pth` file there lends it this one's packages. Python follows no `.pth` files of a folder that it was lent, so
+        an editable installation, which is such a file, stays behind.
+        """
+        folder = tmp_path_factory.mktemp("without") / "venv"
+        venv.create(folder, with_pip=False)
+        (site_packages,) = folder.glob("lib/python*/site-packages")
+        (site_packages / "lent.pth").write_text(str(Path(torch.__file__).parents[1]) + "\n")
+        return folder / "bin" / "python"
+
+    def test_with_code_it_loads_without_this_package(
+        self, hub, api, folder, tmp_path, environment, processor, without_package
+    ):
+        upload(prepare(folder, "user/palo-tiny", with_code=True), api=api)
+        picture().save(tmp_path / "photo.png")
+        picture().save(tmp_path / "photo.jpg")
+        card = hub.repos["user/palo-tiny"].branches["main"][-1].files["README.md"].content.decode()
+        (example,) = re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)
+        code = f"""{ASK}
+# Neither this package, nor what only the reading of released tokenizers needs.
+sys.modules["sentencepiece"] = None
+try:
+    import transformers_palo
+    print("it is there")
+except ImportError:
+    pass
+
+model, processor = ask("user/palo-tiny", trust_remote_code=True)
+print(type(model).__module__.split(".")[0], type(processor).__name__, type(processor.image_processor).__name__)
+{example}
+model.save_pretrained("again")
+processor.save_pretrained("again")
+ask("again", trust_remote_code=True)
+
+import transformers
+from transformers import AutoConfig
+transformers.__version__ = "4.57.6"
+try:
+    AutoConfig.from_pretrained("user/palo-tiny", trust_remote_code=True, force_download=True, code_revision="main")
+except ImportError as error:
+    print(error)
+"""
+        lines = run_python(without_package, code, tmp_path, environment)
+        expected = str(greedy(folder, processor))
+        assert lines[0] == expected
+        assert re.fullmatch(r"transformers_modules PaloProcessor PaloImageProcessor(Pil)?", lines[1])
+        assert lines[2].strip()  # the example of the card
+        assert lines[-2] == expected
+        assert lines[-1].startswith("PALO needs Transformers 5.18 or newer, found 4.57.6: upgrade with `pip install")
+
+    def test_a_private_repository_is_for_its_owner(self, hub, api, folder):
+        upload(prepare(folder, "user/secret"), private=True, api=api)
+        assert hub.repos["user/secret"].private
+        assert not HfApi(endpoint=hub.endpoint, token=False).repo_exists("user/secret")
+
+    def test_what_is_public_is_not_taken_for_private(self, hub, api, folder):
+        publication = prepare(folder, "user/palo-tiny")
+        upload(publication, api=api)
+        with pytest.raises(ValueError, match="is there already, and public"):
+            upload(publication, private=True, api=api)
+        assert len(hub.repos["user/palo-tiny"].branches["main"]) == 2
+
+    def test_the_same_again_makes_no_commit(self, hub, api, folder):
+        publication = prepare(folder, "user/palo-tiny")
+        first = upload(publication, api=api)
+        assert upload(publication, api=api).oid == first.oid
+        assert len(hub.repos["user/palo-tiny"].branches["main"]) == 2
+
+    def test_shards_of_an_earlier_publication_do_not_stay(self, hub, api, folder):
+        upload(prepare(folder, "user/palo-tiny"), api=api)
+        for shard in folder.glob("model*"):
+            shard.unlink()
+        tiny_model().save_pretrained(folder)
+        upload(prepare(folder, "user/palo-tiny"), api=api)
+        *_, last = hub.repos["user/palo-tiny"].branches["main"]
+        assert [name for name in last.files if name.startswith("model")] == ["model.safetensors"]
+        assert len(hub.repos["user/palo-tiny"].branches["main"]) == 3
+
+    def test_an_adapter_is_published_with_its_base_models_id(self, api, hub, tiny, tmp_path, processor, monkeypatch):
+        peft = pytest.importorskip("peft")
+        base = Path(shutil.copytree(tiny, tmp_path / "user" / "base"))
+        monkeypatch.chdir(tmp_path)
+        model = PaloForConditionalGeneration.from_pretrained("user/base")
+        config = peft.LoraConfig(r=2, target_modules=r".*language_model.*\.(q|v)_proj")
+        folder = tmp_path / "adapter"
+        peft.get_peft_model(model, config).save_pretrained(folder)
+        processor.save_pretrained(folder)
+        (folder / "README.md").unlink(missing_ok=True)
+        publication = prepare(folder, "user/adapter")
+        card = ModelCard(publication.card)
+        assert card.data.base_model == "user/base" and card.data.to_dict()["base_model_relation"] == "adapter"
+        with pytest.raises(NotPublishableError, match="an adapter carries no code"):
+            prepare(folder, "user/adapter", with_code=True)
+        adapter = read_json(folder / "adapter_config.json") | {"base_model_name_or_path": str(base)}
+        (folder / "adapter_config.json").write_text(json.dumps(adapter))
+        with pytest.raises(NotPublishableError, match="is no id on the Hub"):
+            prepare(folder, "user/adapter")
+
+
+class TestBrokenConnections:
+    def test_a_killed_process_leaves_nothing_half_published(self, hub, folder, environment):
+        """kill -9 while shards are on their way; the same command completes, in one commit, sending nothing twice."""
+        reached, release, arrived = threading.Event(), threading.Event(), []
+
+        def hold(method: str, path: str) -> bool:
+            if method != "PUT":
+                return False
+            arrived.append(path)
+            if len(arrived) == 1:
+                return False
+            reached.set()
+            release.wait(60)
+            return True
+
+        hub.interrupt(hold)
+        command = [PALO, "publish", str(folder), "user/palo-tiny"]
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        assert reached.wait(60)
+        while not hub.lfs_uploads:
+            threading.Event().wait(0.05)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        release.set()
+        hub.interrupt(None)
+        assert len(hub.repos["user/palo-tiny"].branches["main"]) == 1
+        assert len(hub.lfs_uploads) == 1
+
+        done = publish(environment, folder, "user/palo-tiny")
+        assert done.returncode == 0, done.stderr
+        assert len(hub.repos["user/palo-tiny"].branches["main"]) == 2
+        assert len(hub.lfs_uploads) == len(set(hub.lfs_uploads))
+        assert {path.name for path in folder.iterdir()} <= hub.repos["user/palo-tiny"].branches["main"][
+            -1
+        ].files.keys()
+
+    @pytest.mark.parametrize("broken", ["PUT", "commit"])
+    def test_a_reset_connection(self, hub, api, folder, monkeypatch, broken):
+        """In the middle of a shard, or where everything has arrived and the commit is sent."""
+        # huggingface_hub tries five times, with pauses that add up to half a minute.
+        monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
+        publication = prepare(folder, "user/palo-tiny")
+        hub.interrupt(lambda method, path: method == broken or f"/{broken}/" in path)
+        with pytest.raises(OSError, match="is as it was before; run the same command again"):
+            upload(publication, api=api)
+        assert len(hub.repos["user/palo-tiny"].branches["main"]) == 1
+        hub.interrupt(None)
+        upload(publication, api=api)
+        assert len(hub.repos["user/palo-tiny"].branches["main"]) == 2
+        assert len(hub.lfs_uploads) == len(set(hub.lfs_uploads))
+
+    def test_a_short_break_is_nothing_that_users_notice(self, hub, api, folder, monkeypatch):
+        monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
+        broken = []
+        hub.interrupt(lambda method, path: method == "PUT" and not broken and not broken.append(path))
+        upload(prepare(folder, "user/palo-tiny"), api=api)
+        assert broken and len(hub.repos["user/palo-tiny"].branches["main"]) == 2
+
+    def test_no_hub_there(self, folder, monkeypatch):
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        with pytest.raises(OSError, match=r"The Hub at http://127.0.0.1:9 does not take user/x"):
+            upload(prepare(folder, "user/x"), api=HfApi(endpoint="http://127.0.0.1:9", token=TOKEN))
+
+    def test_somebody_elses_name(self, hub, api, folder):
+        with pytest.raises(OSError, match=r"does not take other/palo-tiny: .*403"):
+            upload(prepare(folder, "other/palo-tiny"), api=api)
+
+
+class TestCommand:
+    def test_a_dry_run_shows_everything_and_sends_nothing(self, hub, api, folder, here, monkeypatch):
+        monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
+        code, out, err = here("publish", str(folder), "user/palo-tiny", "--dry-run", "--with-code")
+        assert code == 0, err
+        assert hub.requests == []
+        sizes = dict(re.findall(r"^(\S+) +([\d,]+) bytes$", out, flags=re.MULTILINE))
+        assert sizes.keys() == {path.name for path in folder.iterdir()} | code_files().keys()
+        shard = folder / "model-00001-of-00003.safetensors"
+        assert sizes[shard.name] == f"{shard.stat().st_size:,}"
+        card = ModelCard(out[out.index("---\n") :])
+        assert card.data.pipeline_tag == "image-text-to-text"
+        assert 'model="user/palo-tiny", trust_remote_code=True' in card.text
+        assert "It answers about a test picture: '" in err
+
+    def test_problems_are_named_one_a_line(self, folder, here):
+        (folder / "training_args.bin").write_bytes(pickle.dumps({}))
+        config = read_json(folder / "config.json") | {"_name_or_path": "/home/me/palo"}
+        (folder / "config.json").write_text(json.dumps(config))
+        code, out, err = here("publish", str(folder), "user/palo-tiny", "--dry-run")
+        assert code == 1 and out == ""
+        assert err.splitlines() == [
+            "palo: config.json, _name_or_path: a path of this machine, '/home/me/palo'; write a Hub id, or leave it out",
+            "palo: training_args.bin: the pickled settings of a trainer; move it out of the folder",
+            f"palo: error: {folder} was not published: 2 problems, named above.",
+        ]
+
+    def test_who_is_not_logged_in_waits_for_nothing(self, hub, api, folder, here, monkeypatch):
+        monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
+        monkeypatch.setenv("HF_TOKEN", "hf_somebody")
+        code, _, err = here("publish", str(folder), "user/palo-tiny")
+        assert code == 1
+        assert f"The Hub at {hub.endpoint} does not know you" in err and "hf auth login" in err
+        assert err.count("\n") == 1 and hub.repos == {}
+
+
+class TestChecks:
+    """What must not be published, and what merely looks so."""
+
+    def problems(self, folder: Path, **options) -> list[str]:
+        with pytest.raises(NotPublishableError) as refused:
+            prepare(folder, "user/palo-tiny", **options)
+        return refused.value.problems
+
+    @pytest.mark.parametrize(
+        ("name", "content", "problem"),
+        [
+            ("optimizer.pt", b"x", "optimizer.pt: the state of an optimizer"),
+            ("checkpoint-50/trainer_state.json", b"{}", "checkpoint-50: a checkpoint to resume training from"),
+            ("rng_state_0.pth", b"x", "rng_state_0.pth: the state of random number generators"),
+            ("notes.txt", pickle.dumps([1, 2]), "notes.txt: a pickle"),
+            ("old.bin", b"anything", "old.bin: a pickle"),
+            (".env", b"A=1", ".env: files of this name hold secrets"),
+            ("run.log", f"a\nexport HF_TOKEN={SECRET}\n".encode(), "run.log, line 2: a Hugging Face token (hf_aB3…)"),
+            ("run.log", b"password = 'correct-horse-battery'", "run.log: a password or key"),
+            (
+                "run.log",
+                b"read /mnt/disk/coco/1.jpg",
+                "run.log, line 1: a path of this machine, '/mnt/disk/coco/1.jpg'",
+            ),
+            (
+                "run.log",
+                rb"read C:\Users\me\1.jpg",
+                r"run.log, line 1: a path of this machine, 'C:\\Users\\me\\1.jpg'",
+            ),
+            ("a.json", b'{"x": [{"y": "/gpu7/me/data"}]}', "a.json, x[0].y: a path of this machine, '/gpu7/me/data'"),
+            ("a.json", b'{"/home/me/x": 1}', "a.json, a key: a path of this machine"),
+            ("x.safetensors", b"cut off", "x.safetensors: no whole safetensors file"),
+        ],
+    )
+    def test_are_named_with_what_was_found(self, folder, name, content, problem):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(content)
+        (found,) = self.problems(folder)
+        assert found.startswith(problem)
+
+    def test_a_pickle_by_another_name(self, folder):
+        torch.save({"a": torch.zeros(1)}, folder / "weights.dat")
+        assert self.problems(folder)[0].startswith("weights.dat: a pickle")
+
+    def test_the_state_of_an_optimizer_as_safetensors(self, folder):
+        save_file({"exp_avg.lm_head.weight": torch.zeros(2)}, folder / "extra.safetensors")
+        assert self.problems(folder) == ["extra.safetensors: the state of an optimizer; move it out of the folder"]
+
+    def test_a_path_in_what_a_weight_file_says_about_itself(self, folder):
+        save_file({"a": torch.zeros(2)}, folder / "extra.safetensors", metadata={"from": "/scratch/me/run"})
+        assert "'/scratch/me/run'" in self.problems(folder)[0]
+
+    def test_the_card_is_looked_at(self, folder):
+        (folder / "README.md").write_text(f"# Mine\n\nTrained in ~/runs/palo with {SECRET}.\n")
+        secret, path = self.problems(folder)
+        assert secret.startswith("README.md, line 3: a Hugging Face token") and SECRET not in secret
+        assert path.startswith("README.md, line 3: a path of this machine, '~/runs/palo'")
+
+    def test_ones_own_token_is_found_whatever_it_looks_like(self, folder, monkeypatch):
+        monkeypatch.setenv("HF_TOKEN", "api_org_short")
+        (folder / "run.log").write_text("login api_org_short ok")
+        (found,) = self.problems(folder)
+        assert found.startswith("run.log: your own Hugging Face token (api_or…)")
+
+    def test_every_problem_is_named_at_once(self, folder):
+        (folder / "optimizer.pt").write_bytes(b"x")
+        (folder / "run.log").write_text("/root/x")
+        (folder / "processor_config.json").unlink()
+        assert len(self.problems(folder)) == 3
+
+    def test_addresses_and_words_are_no_paths(self, folder):
+        text = (
+            "See https://huggingface.co/home/x, [docs](docs/home/a.md), 3/4, and/or, ../data/x, </data/>, ~5B, a/mnt/b"
+        )
+        (folder / "notes.md").write_text(text)
+        assert prepare(folder, "user/palo-tiny").answer is not None
+
+    def test_what_tools_leave_stays_at_home(self, folder):
+        for name in (".git/config", ".cache/huggingface/x", "__pycache__/a.pyc", ".DS_Store"):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text("x")
+        assert not any(file.path.startswith((".", "__")) for file in prepare(folder, "user/palo-tiny").files)
+
+    def test_the_folder_is_left_as_it_was(self, folder):
+        before = {path: path.read_bytes() for path in folder.iterdir()}
+        prepare(folder, "user/palo-tiny", with_code=True)
+        assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+class TestLoads:
+    def problem(self, folder: Path, **options) -> str:
+        with pytest.raises(NotPublishableError) as refused:
+            prepare(folder, "user/palo-tiny", **options)
+        (problem,) = refused.value.problems
+        return problem
+
+    def test_a_missing_shard(self, folder):
+        (folder / "model-00002-of-00003.safetensors").unlink()
+        assert "does not load" in self.problem(folder)
+
+    @pytest.mark.parametrize("change", ["missing", "unexpected"])
+    def test_weights_that_are_not_those_of_the_model(self, folder, change):
+        shard = folder / "model-00001-of-00003.safetensors"
+        weights = load_file(shard)
+        name = next(iter(weights))
+        weights = {key: value for key, value in weights.items() if change == "unexpected" or key != name}
+        weights |= {"more": torch.zeros(1)} if change == "unexpected" else {}
+        save_file(weights, shard, metadata={"format": "pt"})
+        index = read_json(folder / "model.safetensors.index.json")
+        index["weight_map"] = {key: file for key, file in index["weight_map"].items() if file != shard.name}
+        index["weight_map"] |= dict.fromkeys(weights, shard.name)
+        (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+        expected = "more" if change == "unexpected" else name
+        assert f"has {change} weights: {expected} (1 in all)" in self.problem(folder)
+
+    def test_weights_that_are_no_numbers(self, folder):
+        shard = folder / "model-00003-of-00003.safetensors"
+        weights = {name: torch.full_like(value, torch.nan) for name, value in load_file(shard).items()}
+        save_file(weights, shard, metadata={"format": "pt"})
+        assert "its logits are not finite" in self.problem(folder)
+
+    def test_no_processor(self, folder):
+        (folder / "processor_config.json").unlink()
+        assert self.problem(folder).startswith("processor_config.json: not there: save the processor")
+
+    def test_the_layout_of_the_original_code(self):
+        with pytest.raises(NotPublishableError) as refused:
+            prepare(GOLDEN / "public_mlp2x" / "checkpoint", "user/palo-tiny")
+        assert "palo convert" in refused.value.problems[0]
+
+    def test_no_folder(self, tmp_path):
+        with pytest.raises(FileNotFoundError, match="expected the folder of a model, found nothing"):
+            prepare(tmp_path / "nowhere", "user/palo-tiny")
+
+    @pytest.mark.parametrize("repo_id", ["palo", "a/b/c", "user/pa lo", ""])
+    def test_ids_that_are_none(self, folder, repo_id):
+        with pytest.raises(ValueError, match=r"USER/REPO|no id of a repository"):
+            prepare(folder, repo_id)
+
+
+class TestCard:
+    def test_a_folder_without_one_gets_one(self, folder):
+        (folder / "README.md").unlink()
+        card = ModelCard(prepare(folder, "user/palo-tiny").card)
+        assert card.data.library_name == "transformers" and "16 tokens a picture" in card.text
+        assert card_errors(str(card)) == []
+
+    def test_results_of_an_evaluation_beside_the_model(self, folder):
+        (folder / "evaluation_results.json").write_text(json.dumps(results()))
+        card = ModelCard(prepare(folder, "user/palo-tiny").card)
+        assert "| Hindi | 57.6 | 95.0 % | 59 of 60 |" in card.text
+        assert {(r.dataset_config, r.metric_type) for r in card.data.eval_results} == {
+            ("hi", "score"),
+            ("hi", "language_fidelity"),
+            ("bn", "language_fidelity"),
+        }
+        # Published again after another evaluation, the new figures stand in the place of the old ones.
+        (folder / "README.md").write_text(str(card))
+        (folder / "evaluation_results.json").write_text(json.dumps(results(ur=results()["languages"]["hi"])))
+        assert len(ModelCard(prepare(folder, "user/palo-tiny").card).data.eval_results) == 5
+
+    def test_metadata_that_is_no_yaml(self, folder):
+        (folder / "README.md").write_text("---\nlicense: [\n---\n# Mine\n")
+        with pytest.raises(NotPublishableError, match=r"README.md: its metadata is no YAML"):
+            prepare(folder, "user/palo-tiny")
+
+    def test_metadata_that_the_hub_refuses(self, hub, api, folder):
+        (folder / "README.md").write_text("---\nlanguage: Hindi!\n---\n# Mine\n")
+        with pytest.raises(OSError, match=r"stopped .*language"):
+            upload(prepare(folder, "user/palo-tiny"), api=api)
+        assert hub.lfs_uploads == []
+
+
+def test_the_oldest_transformers_is_the_packages():
+    (stated,) = re.findall(r'"transformers>=([\d.]+),<6"', (PROJECT / "pyproject.toml").read_text())
+    assert stated == ".".join(map(str, OLDEST_TRANSFORMERS))

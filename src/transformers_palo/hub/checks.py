@@ -1,0 +1,221 @@
+# Copyright 2026 The transformers-palo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What must not be published: pickled code, the state of a training, secrets, paths of the machine that it ran on.
+
+Every check gives problems as lines of text: file, what was found, what to do. None of them loads what it looks at.
+"""
+
+import json
+import re
+import zipfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from huggingface_hub import get_token
+from safetensors import SafetensorError, safe_open
+
+
+@dataclass(frozen=True)
+class RepoFile:
+    """A file to publish.
+
+    Attributes:
+        path: Where it goes in the repository, with forward slashes.
+        source: Where it lies, or its content if it lies nowhere.
+    """
+
+    path: str
+    source: Path | bytes
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return len(self.source) if isinstance(self.source, bytes) else self.source.stat().st_size
+
+    def head(self, length: int) -> bytes:
+        """The first bytes."""
+        if isinstance(self.source, bytes):
+            return self.source[:length]
+        with self.source.open("rb") as reader:
+            return reader.read(length)
+
+    def text(self) -> str | None:
+        """The content, or `None` if it is no text."""
+        if b"\0" in self.head(1024):
+            return None
+        content = self.source if isinstance(self.source, bytes) else self.source.read_bytes()
+        try:
+            return content.decode("utf-8")
+        except UnicodeDecodeError:
+            return None
+
+
+# Pattern of a name or of a folder's name -> what it is. Trainer, Accelerate, DeepSpeed, FSDP.
+TRAINING_STATE = {
+    "optimizer*": "the state of an optimizer",
+    "*_optim_states.pt": "the state of an optimizer",
+    "scheduler.pt": "the state of a learning rate scheduler",
+    "scaler.pt": "the state of a gradient scaler",
+    "rng_state*": "the state of random number generators",
+    "random_states_*": "the state of random number generators",
+    "trainer_state.json": "the state of a trainer",
+    "training_args.bin": "the pickled settings of a trainer",
+    "checkpoint-*": "a checkpoint to resume training from",
+    "global_step*": "a checkpoint to resume training from",
+    "pytorch_model_fsdp_*": "a checkpoint to resume training from",
+}
+# Parts of tensor names that only optimizers have.
+_OPTIMIZER_TENSORS = re.compile(r"(^|\.)(exp_avg|exp_avg_sq|momentum_buffer)(\.|$)")
+
+PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib")
+_PICKLE_START = re.compile(rb"\x80[\x02-\x05]")
+
+# What -> how such a secret looks.
+SECRETS = {
+    "a Hugging Face token": re.compile(r"\bhf_[A-Za-z0-9]{30,}"),
+    "an API key": re.compile(r"\bsk-[A-Za-z0-9_-]{20,}"),
+    "a GitHub token": re.compile(r"\b(?:gh[pousr]_[A-Za-z0-9]{30,}|github_pat_\w{30,})"),
+    "an AWS key": re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
+    "a Google API key": re.compile(r"\bAIza[0-9A-Za-z_-]{35}"),
+    "a Slack token": re.compile(r"\bxox[abprs]-[A-Za-z0-9-]{10,}"),
+    "a private key": re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
+    "a password or key": re.compile(
+        r"(?i)\b[\w-]*(?:api[_-]?key|secret|password|passwd|access[_-]?token)[\"']?\s*[:=]\s*[\"']?[A-Za-z0-9/+_-]{16,}"
+    ),
+}
+SECRET_FILES = (".env*", ".netrc", "id_rsa*", "id_ed25519*", "*.pem", "*.key", "credentials*", ".git-credentials")
+
+# Folders that machines have at their root, and repositories do not.
+_ROOTS = (
+    "Users|Volumes|afs|content|data|efs|fsx|gpfs|home|kaggle|lustre|media|mnt|nfs|opt|private|root|scratch|shared|srv|"
+    "storage|tmp|usr|var|work|workspace"
+)
+_MACHINE_PATH = re.compile(
+    rf"(?<![\w.:/~\\<-])(?:(?:file://)?/(?:{_ROOTS})/|~/|[A-Za-z]:\\)[\w.+@-][^\s\"'`<>()\[\]{{}},;|]*"
+)
+# A value that is nothing but an absolute path, whatever its root.
+_ONLY_A_PATH = re.compile(r"(?:file://)?(?:/|~/|[A-Za-z]:[\\/])[\w.+@-]+(?:[\\/][\w.+@-]+)+[\\/]?")
+
+
+def check_files(files: Iterable[RepoFile]) -> list[str]:
+    """Look at everything that is to be published; an empty list is good news."""
+    problems: dict[str, None] = {}
+    for file in files:
+        problems |= dict.fromkeys(_check_file(file))
+    return list(problems)
+
+
+def _check_file(file: RepoFile) -> Iterator[str]:
+    if (state := _training_state(file.path)) is not None:
+        yield state
+        return
+    if any(fnmatch(PurePosixPath(file.path).name, pattern) for pattern in SECRET_FILES):
+        yield f"{file.path}: files of this name hold secrets; move it out of the folder"
+        return
+    if file.path.endswith(".safetensors"):
+        yield from _check_safetensors(file)
+    elif _is_pickle(file):
+        yield f"{file.path}: a pickle, which can run code where it is loaded; publish tensors as safetensors, or move it"
+    elif (text := file.text()) is not None:
+        yield from _check_text(file.path, text)
+
+
+def _training_state(path: str) -> str | None:
+    parts = path.split("/")
+    for depth, part in enumerate(parts, start=1):
+        for pattern, what in TRAINING_STATE.items():
+            if fnmatch(part, pattern):
+                return f"{'/'.join(parts[:depth])}: {what}; move it out of the folder"
+    return None
+
+
+def _is_pickle(file: RepoFile) -> bool:
+    """By what it holds, so that another name hides nothing; by its name where the content says nothing."""
+    head = file.head(4)
+    if head.startswith(b"PK\x03\x04") and isinstance(file.source, Path) and zipfile.is_zipfile(file.source):
+        with zipfile.ZipFile(file.source) as archive:
+            return any(name.endswith(".pkl") for name in archive.namelist())
+    return bool(_PICKLE_START.match(head)) or file.path.lower().endswith(PICKLE_SUFFIXES)
+
+
+def _check_safetensors(file: RepoFile) -> Iterator[str]:
+    try:
+        with safe_open(file.source, framework="pt") as content:
+            names, metadata = content.keys(), content.metadata() or {}
+    except SafetensorError:
+        yield f"{file.path}: no whole safetensors file; save the model again"
+        return
+    if any(_OPTIMIZER_TENSORS.search(name) for name in names):
+        yield f"{file.path}: the state of an optimizer; move it out of the folder"
+    yield from _check_text(file.path, json.dumps(metadata, ensure_ascii=False))
+
+
+def _check_text(path: str, text: str) -> Iterator[str]:
+    for number, line in enumerate(text.splitlines(), start=1):
+        where = f"{path}, line {number}" if "\n" in text.rstrip() else path
+        yield from (f"{where}: {what} ({shown}); take it out, and revoke it" for what, shown in _secrets(line))
+    found = _paths_in_json(text) if path.endswith(".json") else _paths_in_lines(text)
+    for where, machine_path in found:
+        yield f"{path}, {where}: a path of this machine, {machine_path!r}; write a Hub id, or leave it out"
+
+
+def _secrets(line: str) -> Iterator[tuple[str, str]]:
+    """What is there, and how it begins: the message must not spread it."""
+    own = get_token()
+    if own and own in line:
+        yield "your own Hugging Face token", f"{own[:6]}…"
+        return
+    for what, pattern in SECRETS.items():
+        if match := pattern.search(line):
+            yield what, f"{match[0][:6]}…"
+            return
+
+
+def _paths_in_lines(text: str) -> Iterator[tuple[str, str]]:
+    for number, line in enumerate(text.splitlines(), start=1):
+        yield from ((f"line {number}", match[0]) for match in _MACHINE_PATH.finditer(line))
+
+
+def _paths_in_json(text: str) -> Iterator[tuple[str, str]]:
+    try:
+        content = json.loads(text)
+    except ValueError:
+        yield from _paths_in_lines(text)
+        return
+    for where, value in _strings(content):
+        match = _ONLY_A_PATH.fullmatch(value) or _MACHINE_PATH.search(value)
+        if match:
+            yield where, match[0]
+
+
+# Of a tokenizer: its words are no statements, and among those of code are paths.
+_VOCABULARY = ("model.vocab", "model.merges", "added_tokens")
+
+
+def _strings(content: Any, where: str = "") -> Iterator[tuple[str, str]]:
+    """All strings of a JSON document, and where they stand, as `text_config._name_or_path`; keys as well."""
+    if where in _VOCABULARY:
+        return
+    if isinstance(content, str):
+        yield where, content
+    elif isinstance(content, list):
+        for index, item in enumerate(content):
+            yield from _strings(item, f"{where}[{index}]")
+    elif isinstance(content, dict):
+        for key, item in content.items():
+            yield where or "a key", key
+            yield from _strings(item, f"{where}.{key}" if where else key)

@@ -1,0 +1,90 @@
+# Copyright 2026 The transformers-palo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Does a folder load, and does it answer? Asked before it is published."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image, ImageDraw
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+
+QUESTION = "What is in this picture?"
+_MAX_NEW_TOKENS = 8
+
+
+def test_picture() -> Image.Image:
+    """A red disc on white: no square, so that padding is tried as well."""
+    image = Image.new("RGB", (320, 240), "white")
+    ImageDraw.Draw(image).ellipse((100, 60, 220, 180), fill="red")
+    return image
+
+
+def answer_from(folder: Path, trust_remote_code: bool) -> str:
+    """Load a model as its users will, and ask it about a picture.
+
+    Args:
+        folder: The model's.
+        trust_remote_code: Whether to load it by the code in the folder instead of this package's.
+
+    Returns:
+        The answer: a few tokens of it.
+
+    Raises:
+        ValueError: It does not load, lacks weights, or computes numbers that are none.
+    """
+    try:
+        model, processor, loading = _load(folder, trust_remote_code)
+    except Exception as error:
+        raise ValueError(f"{folder.name} does not load: {_one_line(error, folder)}") from error
+    for what in ("missing", "mismatched", "unexpected"):
+        if names := sorted(map(str, loading[f"{what}_keys"])):
+            raise ValueError(
+                f"{folder.name} has {what} weights: {', '.join(names[:3])} ({len(names)} in all); save it again"
+            )
+    try:
+        return _ask(model, processor)
+    except Exception as error:
+        raise ValueError(f"{folder.name} loads, but does not answer: {_one_line(error, folder)}") from error
+
+
+def _load(folder: Path, trust_remote_code: bool) -> tuple[Any, Any, dict[str, Any]]:
+    device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    model, loading = AutoModelForImageTextToText.from_pretrained(
+        folder, dtype="auto", output_loading_info=True, trust_remote_code=trust_remote_code
+    )
+    processor = AutoProcessor.from_pretrained(folder, trust_remote_code=trust_remote_code)
+    return model.to(device).eval(), processor, loading
+
+
+def _ask(model: Any, processor: Any) -> str:
+    content = [{"type": "image", "image": test_picture()}, {"type": "text", "text": QUESTION}]
+    inputs = processor.apply_chat_template(
+        [{"role": "user", "content": content}],
+        add_generation_prompt=True,
+        tokenize=True,
+        return_dict=True,
+        return_tensors="pt",
+    ).to(model.device, dtype=model.dtype)
+    output = model.generate(
+        **inputs, max_new_tokens=_MAX_NEW_TOKENS, do_sample=False, return_dict_in_generate=True, output_logits=True
+    )
+    if not all(bool(torch.isfinite(logits).all()) for logits in output.logits):
+        raise ValueError("its logits are not finite (NaN or infinity): its weights, or their precision, are damaged")
+    return processor.decode(output.sequences[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True).strip()
+
+
+def _one_line(error: Exception, folder: Path) -> str:
+    return " ".join(str(error).replace(f"{folder}/", "").split()) or type(error).__name__

@@ -1,0 +1,309 @@
+# Copyright 2026 The transformers-palo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""A model's folder becomes a repository of the Hub: checked first, then sent in one commit.
+
+One commit, so that nobody ever sees half a model: `HfApi.create_commit` sends the large files first and commits when all
+have arrived. (`upload_folder` may split a folder into several commits where Xet is used.) What has arrived is not sent
+again, so after a broken connection the same command goes on where it stopped.
+"""
+
+import json
+import tempfile
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import yaml
+from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi, ModelCard
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import filter_repo_objects, validate_repo_id
+from transformers.utils import (
+    ADAPTER_CONFIG_NAME,
+    ADAPTER_SAFE_WEIGHTS_NAME,
+    CONFIG_NAME,
+    PROCESSOR_NAME,
+    SAFE_WEIGHTS_INDEX_NAME,
+    SAFE_WEIGHTS_NAME,
+)
+
+from ..models.palo.configuration_palo import PaloConfig, is_released_layout
+from .checks import RepoFile, check_files
+from .load_check import answer_from
+from .model_card import PaloModelCard, architecture_facts, with_results, with_use
+from .remote_code import code_files, with_auto_maps
+from .results import RESULTS_NAME, read_results, to_eval_results
+
+
+CARD_NAME = "README.md"
+
+# What version control, operating systems and Python leave in folders.
+IGNORED = [
+    ".git/*",
+    ".git",
+    ".cache/*",
+    "__pycache__/*",
+    "*/__pycache__/*",
+    "*.pyc",
+    ".DS_Store",
+    ".ipynb_checkpoints/*",
+]
+
+# Weights of an earlier publication that a new one does not overwrite would be loaded instead of the new ones, or beside them.
+_WEIGHTS = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "model-*-of-*.safetensors",
+    "adapter_model.safetensors",
+)
+
+
+class NotPublishableError(ValueError):
+    """A folder that must not, or cannot, be published as it is.
+
+    Attributes:
+        problems: What is wrong, one line each.
+    """
+
+    def __init__(self, folder: Path, problems: list[str]) -> None:
+        self.problems = problems
+        count = f"{len(problems)} problem" + "s" * (len(problems) != 1)
+        super().__init__(f"{folder} was not published: {count}. {' | '.join(problems)}")
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What is to be published, checked.
+
+    Attributes:
+        repo_id: Where.
+        files: Everything, in the order of their paths.
+        answer: What the model said about the test picture.
+    """
+
+    repo_id: str
+    files: list[RepoFile]
+    answer: str
+
+    @property
+    def card(self) -> str:
+        """The rendered card."""
+        return next(file.text() or "" for file in self.files if file.path == CARD_NAME)
+
+    def listing(self) -> str:
+        """Files and sizes, as a table."""
+        width = max(len(file.path) for file in self.files)
+        lines = [f"{file.path:<{width}}  {file.size:>15,} bytes" for file in self.files]
+        total = sum(file.size for file in self.files)
+        return "\n".join([*lines, f"{f'{len(lines)} files':<{width}}  {total:>15,} bytes"])
+
+
+def prepare(folder: Path, repo_id: str, with_code: bool = False) -> Publication:
+    """Decide what to publish, and check it. Nothing is changed, in the folder or on the Hub.
+
+    Args:
+        folder: What `save_pretrained` of a model and its processor wrote, or `palo train`, or `palo convert`.
+        repo_id: `USER/REPO`.
+        with_code: Add the model's Python files, and point the Auto classes to them.
+
+    Raises:
+        FileNotFoundError: There is no such folder.
+        NotPublishableError: Something in it must not be published, or it does not work.
+    """
+    _check_repo_id(repo_id)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: expected the folder of a model, found nothing.")
+    paths = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    files = {path: RepoFile(path, folder / path) for path in filter_repo_objects(paths, ignore_patterns=IGNORED)}
+    problems = [*_missing(folder, with_code), *check_files(files.values())]
+    if problems:
+        raise NotPublishableError(folder, problems)
+    if with_code:
+        for name, content in {**code_files(), **with_auto_maps(*_configs(folder))}.items():
+            files[name] = RepoFile(name, content)
+    try:
+        files[CARD_NAME] = RepoFile(CARD_NAME, _card(folder, repo_id, with_code).encode())
+        files = dict(sorted(files.items()))
+        answer = _try(folder, files, with_code)
+    except ValueError as error:
+        raise NotPublishableError(folder, [str(error)]) from error
+    return Publication(repo_id, list(files.values()), answer)
+
+
+def upload(
+    publication: Publication, private: bool = False, revision: str | None = None, api: HfApi | None = None
+) -> CommitInfo:
+    """Create the repository if it is not there, and commit everything at once.
+
+    Args:
+        publication: See [`prepare`].
+        private: Make a new repository private.
+        revision: A branch, which is created if it is not there. [default: main]
+        api: How to reach the Hub. [default: as the environment says]
+
+    Raises:
+        OSError: The Hub cannot be reached, refused, or the connection broke. Nothing is half published.
+        ValueError: The repository is there already, and is public although `private` is asked for.
+    """
+    api = api or HfApi()
+    repo_id = publication.repo_id
+    try:
+        api.create_repo(repo_id, private=private or None, exist_ok=True)
+        is_private = api.model_info(repo_id).private
+    except Exception as error:
+        raise OSError(f"The Hub at {api.endpoint} does not take {repo_id}: {_one_line(error)}") from error
+    if private and not is_private:
+        raise ValueError(
+            f"{repo_id} is there already, and public: make it private in its settings first, or leave out --private."
+        )
+    try:
+        if revision is not None:
+            api.create_branch(repo_id, branch=revision, exist_ok=True)
+        operations: list[CommitOperationAdd | CommitOperationDelete] = [
+            CommitOperationAdd(file.path, file.source) for file in publication.files
+        ]
+        operations += [CommitOperationDelete(path) for path in _stale_weights(api, publication, revision)]
+        message = f"Upload PALO with transformers-palo {version('transformers-palo')}"
+        return api.create_commit(repo_id, operations, commit_message=message, revision=revision)
+    except Exception as error:
+        raise OSError(
+            f"Publishing {repo_id} stopped ({_one_line(error)}). The repository is as it was before; run the same "
+            "command again: what has arrived is not sent again."
+        ) from error
+
+
+def check_login(api: HfApi | None = None) -> str:
+    """Who is publishing. Asked first: loading a model to check it takes a while.
+
+    Raises:
+        OSError: Nobody is logged in, or the Hub does not answer.
+    """
+    api = api or HfApi()
+    try:
+        return api.whoami()["name"]
+    except Exception as error:
+        raise OSError(
+            f"The Hub at {api.endpoint} does not know you ({_one_line(error)}): log in with 'hf auth login', or set "
+            "HF_TOKEN to a token that may write."
+        ) from error
+
+
+def _check_repo_id(repo_id: str) -> None:
+    try:
+        validate_repo_id(repo_id)
+    except HFValidationError as error:
+        raise ValueError(f"{repo_id!r} is no id of a repository: {_one_line(error)}") from None
+    if repo_id.count("/") != 1:
+        raise ValueError(f"Expected an id of the form USER/REPO, found {repo_id!r}.")
+
+
+def _missing(folder: Path, with_code: bool) -> list[str]:
+    """What a model's folder has to have."""
+    if not (folder / PROCESSOR_NAME).is_file():
+        released = (folder / CONFIG_NAME).is_file() and is_released_layout(_read_json(folder / CONFIG_NAME))
+        advice = (
+            "the layout of the original code; write a native folder first: palo convert"
+            if released
+            else "save the processor into the folder: processor.save_pretrained"
+        )
+        return [f"{PROCESSOR_NAME}: not there: {advice}"]
+    if (folder / ADAPTER_CONFIG_NAME).is_file():
+        return _missing_of_adapter(folder, with_code)
+    problems = []
+    if not (folder / CONFIG_NAME).is_file():
+        problems.append(f"{CONFIG_NAME}: not there: save the model into the folder: model.save_pretrained")
+    if not any((folder / name).is_file() for name in (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME)):
+        problems.append(f"{SAFE_WEIGHTS_NAME}: not there, nor shards with an index: save the model as safetensors")
+    return problems
+
+
+def _missing_of_adapter(folder: Path, with_code: bool) -> list[str]:
+    if with_code:
+        return [f"{ADAPTER_CONFIG_NAME}: an adapter carries no code; merge it into its base model, or publish without"]
+    if not (folder / ADAPTER_SAFE_WEIGHTS_NAME).is_file():
+        return [f"{ADAPTER_SAFE_WEIGHTS_NAME}: not there: save the adapter as safetensors"]
+    base = _read_json(folder / ADAPTER_CONFIG_NAME).get("base_model_name_or_path") or ""
+    try:
+        _check_repo_id(base)
+    except ValueError:
+        return [f"{ADAPTER_CONFIG_NAME}: its base model is {base!r}, which is no id on the Hub; publish that first"]
+    return []
+
+
+def _configs(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    return _read_json(folder / CONFIG_NAME), _read_json(folder / PROCESSOR_NAME)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _card(folder: Path, repo_id: str, with_code: bool) -> str:
+    """The folder's own card, or one made of what the folder says; with its results, if it has any."""
+    own = folder / CARD_NAME
+    try:
+        card = ModelCard.load(own) if own.is_file() else _made_card(folder, repo_id).to_card()
+    except yaml.YAMLError as error:
+        raise ValueError(f"{CARD_NAME}: its metadata is no YAML: {_one_line(error)}") from None
+    card.data.library_name = card.data.library_name or "transformers"
+    card.data.pipeline_tag = card.data.pipeline_tag or "image-text-to-text"
+    if (folder / RESULTS_NAME).is_file():
+        results = read_results(folder / RESULTS_NAME)
+        new = to_eval_results(results)
+        kept = [old for old in card.data.eval_results or () if not any(old.is_equal_except_value(one) for one in new)]
+        card.data.eval_results = [*kept, *new]
+        card.data.model_name = card.data.model_name or repo_id.split("/")[1]
+        card.text = with_results(card.text, results)
+    return with_use(str(card), repo_id, with_code)
+
+
+def _made_card(folder: Path, repo_id: str) -> PaloModelCard:
+    name = repo_id.split("/")[1]
+    if (folder / ADAPTER_CONFIG_NAME).is_file():
+        base = _read_json(folder / ADAPTER_CONFIG_NAME)["base_model_name_or_path"]
+        summary = f"An adapter for [{base}](https://huggingface.co/{base}), a PALO model."
+        return PaloModelCard(name=name, summary=summary, base_model=base, base_model_relation="adapter")
+    facts = architecture_facts(PaloConfig.from_pretrained(folder))
+    return PaloModelCard(
+        name=name, summary="A PALO model: it answers questions about pictures, in ten languages.", facts=facts
+    )
+
+
+def _try(folder: Path, files: dict[str, RepoFile], with_code: bool) -> str:
+    """Ask the model about a picture: as it lies in the folder, or with its code as it will lie on the Hub."""
+    if not with_code:
+        return answer_from(folder, trust_remote_code=False)
+    with tempfile.TemporaryDirectory() as name:
+        for file in files.values():
+            target = Path(name) / file.path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if isinstance(file.source, bytes):
+                target.write_bytes(file.source)
+            else:
+                target.symlink_to(file.source.resolve())
+        return answer_from(Path(name), trust_remote_code=True)
+
+
+def _stale_weights(api: HfApi, publication: Publication, revision: str | None) -> list[str]:
+    there = api.list_repo_files(publication.repo_id, revision=revision)
+    new = {file.path for file in publication.files}
+    return [path for path in filter_repo_objects(there, allow_patterns=list(_WEIGHTS)) if path not in new]
+
+
+def _one_line(error: Exception) -> str:
+    """What went wrong, with its cause: upload errors of huggingface_hub name the file, their causes the reason."""
+    texts = [" ".join(str(error).split()) or type(error).__name__]
+    if error.__cause__ is not None:
+        texts.append(" ".join(str(error.__cause__).split()) or type(error.__cause__).__name__)
+    return ": ".join(text.rstrip(".") for text in dict.fromkeys(texts))
