@@ -1,4 +1,4 @@
-"""The code in README.md and docs/ runs as it stands there."""
+"""The code in README.md, docs/ and model_cards/ runs as it stands there."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from .conftest import GOLDEN, SHARED, golden_image
 
 
 PROJECT = Path(__file__).parents[1]
-PAGES = sorted([PROJECT / "README.md", *(PROJECT / "docs").glob("*.md")])
+PAGES = sorted([PROJECT / "README.md", *(PROJECT / "docs").glob("*.md"), *(PROJECT / "model_cards").glob("*.md")])
 NOT_RUN = ("needs a GPU", "needs the network")
 
 
@@ -25,7 +25,8 @@ def somewhere(tmp_path, monkeypatch):
     """A working directory with a photo, and folders under the names of the released checkpoints."""
     monkeypatch.chdir(tmp_path)
     golden_image("landscape").save("photo.jpg")
-    for name, folder in {"PALO-7B": "public_mlp2x", "MobilePALO-1.7B": "public_ldpnet"}.items():
+    folders = {"PALO-7B": "public_mlp2x", "PALO-13B": "public_mlp3x", "MobilePALO-1.7B": "public_ldpnet"}
+    for name, folder in folders.items():
         target = Path("MBZUAI") / name
         shutil.copytree(GOLDEN / folder / "checkpoint", target)
         config = json.loads((target / "config.json").read_text())

@@ -196,7 +196,7 @@ class PaloModelCard:
         if data.eval_results is None:
             # The Hub wants a name for results only.
             data.pop("model_name")
-        text = _render(
+        text = render(
             "model_card.md.jinja",
             card=self,
             languages=[get_language(code) for code in self.languages],
@@ -238,13 +238,13 @@ def use_section(
         with_code: Whether the repository carries the model's Python files.
     """
     asked = {"image": image, "question": question}
-    body = _render("use.md.jinja", model_id=model_id, with_code=with_code, **asked)
+    body = render("use.md.jinja", model_id=model_id, with_code=with_code, **asked)
     return f"<!-- palo:use {json.dumps(asked, ensure_ascii=False)} -->\n\n{body}\n\n<!-- /palo:use -->"
 
 
 def results_section(results: EvaluationResults | None) -> str:
     """What an evaluation measured, between its comments; only the comments if there was none."""
-    body = _render("results.md.jinja", results=results, language_of=get_language)
+    body = render("results.md.jinja", results=results, language_of=get_language)
     return f"<!-- palo:results -->\n\n{body}\n\n<!-- /palo:results -->"
 
 
@@ -279,7 +279,8 @@ def _records(counts: Mapping[str, int]) -> list[tuple[Language, int]]:
     return [(language, known[language.code]) for language in LANGUAGES if language.code in known]
 
 
-def _render(template: str, **values: Any) -> str:
+def render(template: str, **values: Any) -> str:
+    """A template of this folder, filled in."""
     return _environment().get_template(template).render(**values).strip()
 
 

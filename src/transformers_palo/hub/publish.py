@@ -23,10 +23,10 @@ import tempfile
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
-from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi, ModelCard
+from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi, ModelCard, ModelCardData
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import filter_repo_objects, validate_repo_id
 from transformers.utils import (
@@ -253,17 +253,18 @@ def _card(folder: Path, repo_id: str, with_code: bool) -> str:
     """The folder's own card, or one made of what the folder says; with its results, if it has any."""
     own = folder / CARD_NAME
     try:
-        card = ModelCard.load(own) if own.is_file() else _made_card(folder, repo_id).to_card()
+        card = ModelCard(own.read_text(encoding="utf-8")) if own.is_file() else _made_card(folder, repo_id).to_card()
     except yaml.YAMLError as error:
         raise ValueError(f"{CARD_NAME}: its metadata is no YAML: {_one_line(error)}") from None
-    card.data.library_name = card.data.library_name or "transformers"
-    card.data.pipeline_tag = card.data.pipeline_tag or "image-text-to-text"
+    data = cast(ModelCardData, card.data)
+    data.library_name = data.library_name or "transformers"
+    data.pipeline_tag = data.pipeline_tag or "image-text-to-text"
     if (folder / RESULTS_NAME).is_file():
         results = read_results(folder / RESULTS_NAME)
         new = to_eval_results(results)
-        kept = [old for old in card.data.eval_results or () if not any(old.is_equal_except_value(one) for one in new)]
-        card.data.eval_results = [*kept, *new]
-        card.data.model_name = card.data.model_name or repo_id.split("/")[1]
+        kept = [old for old in data.eval_results or () if not any(old.is_equal_except_value(one) for one in new)]
+        data.eval_results = [*kept, *new]
+        data.model_name = data.model_name or repo_id.split("/")[1]
         card.text = with_results(card.text, results)
     return with_use(str(card), repo_id, with_code)
 
