@@ -9,7 +9,8 @@ from huggingface_hub import DatasetCard, ModelCard
 from transformers_palo import LANGUAGES, PaloConfig, PaloForConditionalGeneration
 from transformers_palo.hub.released_cards import _MODELS, CODES, TABLE_1, cards
 
-from .hub_server import HubServer, card_errors
+from .card_metadata import card_errors
+from .hub_server import HubServer
 
 
 FOLDER = Path(__file__).parents[1] / "model_cards"

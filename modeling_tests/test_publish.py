@@ -18,15 +18,19 @@ from pathlib import Path
 import pytest
 import torch
 from huggingface_hub import HfApi, ModelCard, constants
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from transformers_palo import PaloForConditionalGeneration
+from transformers_palo.hub.checks import RepoFile, check_files
 from transformers_palo.hub.load_check import test_picture as picture
 from transformers_palo.hub.publish import NotPublishableError, prepare, upload
 from transformers_palo.hub.remote_code import OLDEST_TRANSFORMERS, code_files
 
+from .card_metadata import card_errors
 from .conftest import GOLDEN, chat, read_json, tiny_model
-from .hub_server import TOKEN, HubServer, card_errors
+from .hub_server import TOKEN, HubServer
 from .test_model_card import a_card, results
 
 
@@ -73,9 +77,12 @@ def environment(hub, tmp_path) -> dict[str, str]:
     return {**os.environ, **hub.environment, "HF_HOME": str(tmp_path / "clean"), "OMP_NUM_THREADS": "1"}
 
 
-def publish(environment: dict[str, str], *arguments: object) -> subprocess.CompletedProcess:
-    command = [PALO, "publish", *map(str, arguments)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+@pytest.fixture
+def palo_publish(hub, api, here, monkeypatch):
+    """`palo publish` with some arguments, against the loopback Hub: exit code, standard output, standard error."""
+    monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    return lambda *arguments: here("publish", *map(str, arguments))
 
 
 def run_python(python: Path | str, code: str, cwd: Path, environment: dict[str, str]) -> list[str]:
@@ -121,12 +128,12 @@ def ask(repo_id, **options):
 class TestPublished:
     """Publish by the command, then be somebody else."""
 
-    def test_everything_arrives_in_one_commit(self, hub, folder, environment):
-        done = publish(environment, folder, "user/palo-tiny")
-        assert done.returncode == 0, done.stderr
+    def test_everything_arrives_in_one_commit(self, hub, folder, palo_publish):
+        code, out, err = palo_publish(folder, "user/palo-tiny")
+        assert code == 0, err
         repo = hub.repos["user/palo-tiny"]
         commits = repo.branches["main"]
-        assert done.stdout == f"Published {hub.endpoint}/user/palo-tiny/commit/{commits[-1].oid}\n"
+        assert out == f"Published {hub.endpoint}/user/palo-tiny/commit/{commits[-1].oid}\n"
         assert len(commits) == 2 and not repo.private  # the Hub's own first one, and ours
         files = commits[-1].files
         sent = {path.name for path in folder.iterdir()}
@@ -214,6 +221,7 @@ try:
 except ImportError as error:
     print(error)
 """
+        environment.pop("PYTHONPATH", None)
         lines = run_python(without_package, code, tmp_path, environment)
         expected = str(greedy(folder, processor))
         assert lines[0] == expected
@@ -272,7 +280,7 @@ except ImportError as error:
 
 
 class TestBrokenConnections:
-    def test_a_killed_process_leaves_nothing_half_published(self, hub, folder, environment):
+    def test_a_killed_process_leaves_nothing_half_published(self, hub, folder, environment, palo_publish):
         """kill -9 while shards are on their way; the same command completes, in one commit, sending nothing twice."""
         reached, release, arrived = threading.Event(), threading.Event(), []
 
@@ -299,8 +307,8 @@ class TestBrokenConnections:
         assert len(hub.repos["user/palo-tiny"].branches["main"]) == 1
         assert len(hub.lfs_uploads) == 1
 
-        done = publish(environment, folder, "user/palo-tiny")
-        assert done.returncode == 0, done.stderr
+        code, _, err = palo_publish(folder, "user/palo-tiny")
+        assert code == 0, err
         assert len(hub.repos["user/palo-tiny"].branches["main"]) == 2
         assert len(hub.lfs_uploads) == len(set(hub.lfs_uploads))
         assert {path.name for path in folder.iterdir()} <= hub.repos["user/palo-tiny"].branches["main"][
@@ -340,9 +348,8 @@ class TestBrokenConnections:
 
 
 class TestCommand:
-    def test_a_dry_run_shows_everything_and_sends_nothing(self, hub, api, folder, here, monkeypatch):
-        monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
-        code, out, err = here("publish", str(folder), "user/palo-tiny", "--dry-run", "--with-code")
+    def test_a_dry_run_shows_everything_and_sends_nothing(self, hub, folder, palo_publish):
+        code, out, err = palo_publish(folder, "user/palo-tiny", "--dry-run", "--with-code")
         assert code == 0, err
         assert hub.requests == []
         sizes = dict(re.findall(r"^(\S+) +([\d,]+) bytes$", out, flags=re.MULTILINE))
@@ -354,11 +361,11 @@ class TestCommand:
         assert 'model="user/palo-tiny", trust_remote_code=True' in card.text
         assert "It answers about a test picture: '" in err
 
-    def test_problems_are_named_one_a_line(self, folder, here):
+    def test_problems_are_named_one_a_line(self, folder, palo_publish):
         (folder / "training_args.bin").write_bytes(pickle.dumps({}))
         config = read_json(folder / "config.json") | {"_name_or_path": "/home/me/palo"}
         (folder / "config.json").write_text(json.dumps(config))
-        code, out, err = here("publish", str(folder), "user/palo-tiny", "--dry-run")
+        code, out, err = palo_publish(folder, "user/palo-tiny", "--dry-run")
         assert code == 1 and out == ""
         assert err.splitlines() == [
             "palo: config.json, _name_or_path: a path of this machine, '/home/me/palo'; write a Hub id, or leave it out",
@@ -366,10 +373,9 @@ class TestCommand:
             f"palo: error: {folder} was not published: 2 problems, named above.",
         ]
 
-    def test_who_is_not_logged_in_waits_for_nothing(self, hub, api, folder, here, monkeypatch):
-        monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
+    def test_who_is_not_logged_in_waits_for_nothing(self, hub, folder, palo_publish, monkeypatch):
         monkeypatch.setenv("HF_TOKEN", "hf_somebody")
-        code, _, err = here("publish", str(folder), "user/palo-tiny")
+        code, _, err = palo_publish(folder, "user/palo-tiny")
         assert code == 1
         assert f"The Hub at {hub.endpoint} does not know you" in err and "hf auth login" in err
         assert err.count("\n") == 1 and hub.repos == {}
@@ -439,6 +445,19 @@ class TestChecks:
         (found,) = self.problems(folder)
         assert found.startswith("run.log: your own Hugging Face token (api_or…)")
 
+    @given(
+        before=st.text(max_size=20),
+        after=st.text(max_size=20),
+        secret=st.sampled_from([SECRET, "ghp_" + "a1B2" * 9, "AKIA" + "Z" * 16, "sk-proj-" + "x9" * 12]),
+        name=st.sampled_from(["README.md", "config.json", "run.log", "deep/folder/notes.txt"]),
+    )
+    def test_a_secret_is_found_wherever_it_stands_and_is_not_spread(self, before, after, secret, name):
+        found = check_files([RepoFile(name, f"{before} {secret} {after}".encode("utf-8", "ignore"))])
+        if b"\0" in f"{before}{after}".encode("utf-8", "ignore"):
+            return  # no text
+        assert any(f"({secret[:6]}…)" in problem for problem in found)
+        assert not any(secret in problem for problem in found)
+
     def test_every_problem_is_named_at_once(self, folder):
         (folder / "optimizer.pt").write_bytes(b"x")
         (folder / "run.log").write_text("/root/x")
@@ -446,10 +465,13 @@ class TestChecks:
         assert len(self.problems(folder)) == 3
 
     def test_addresses_and_words_are_no_paths(self, folder):
-        text = (
-            "See https://huggingface.co/home/x, [docs](docs/home/a.md), 3/4, and/or, ../data/x, </data/>, ~5B, a/mnt/b"
-        )
-        (folder / "notes.md").write_text(text)
+        lines = [
+            "See https://huggingface.co/home/x, [docs](docs/home/a.md), 3/4, and/or, ../data/x, </data/>, ~5B, a/mnt/b",
+            "#!/usr/bin/env python",
+            r"'Q:\nWhat?\nA:\n'",
+            "https://x.test/a?password=short",
+        ]
+        (folder / "notes.md").write_text("\n".join(lines))
         assert prepare(folder, "user/palo-tiny").answer is not None
 
     def test_what_tools_leave_stays_at_home(self, folder):
@@ -551,3 +573,36 @@ class TestCard:
 def test_the_oldest_transformers_is_the_packages():
     (stated,) = re.findall(r'"transformers>=([\d.]+),<6"', (PROJECT / "pyproject.toml").read_text())
     assert stated == ".".join(map(str, OLDEST_TRANSFORMERS))
+
+
+class TestGuide:
+    """docs/publishing.md, where it needs a Hub (test_docs.py runs the rest)."""
+
+    PAGE = (PROJECT / "docs" / "publishing.md").read_text(encoding="utf-8")
+
+    def blocks(self, language: str) -> list[str]:
+        return re.findall(rf"^```{language}\n(.*?)^```", self.PAGE, flags=re.DOTALL | re.MULTILINE)
+
+    def test_its_commands_and_what_they_publish(self, hub, tiny, tmp_path, palo_publish, monkeypatch, environment):
+        shutil.copytree(tiny, tmp_path / "outputs" / "my-palo")
+        picture().save(tmp_path / "photo.jpg")
+        monkeypatch.chdir(tmp_path)
+        commands = [line for block in self.blocks("bash") for line in block.splitlines()]
+        assert len(commands) == 5
+        for command in commands:
+            code, _, err = palo_publish(*command.removeprefix("palo publish ").split())
+            assert code == 0, err
+        repos = hub.repos
+        assert {name: repo.private for name, repo in repos.items()} == {
+            "user/my-palo": False,
+            "user/my-palo-private": True,
+            "user/my-palo-with-code": False,
+        }
+        assert repos["user/my-palo"].branches.keys() == {"main", "v2"}
+        assert f"({_IN_WORDS[len(code_files())]}, from `models/palo`)" in self.PAGE
+        examples = [block for block in self.blocks("python") if "needs the network" in block]
+        assert len(examples) == 2
+        run_python(sys.executable, "\n".join(examples), tmp_path, environment)
+
+
+_IN_WORDS = {8: "eight", 9: "nine", 10: "ten"}

@@ -94,7 +94,7 @@ SECRETS = {
     "a Slack token": re.compile(r"\bxox[abprs]-[A-Za-z0-9-]{10,}"),
     "a private key": re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
     "a password or key": re.compile(
-        r"(?i)\b[\w-]*(?:api[_-]?key|secret|password|passwd|access[_-]?token)[\"']?\s*[:=]\s*[\"']?[A-Za-z0-9/+_-]{16,}"
+        r"(?i)(?:api[_-]?key|secret|password|passwd|access[_-]?token)[\"']?\s*[:=]\s*[\"']?[A-Za-z0-9/+_-]{16,}"
     ),
 }
 SECRET_FILES = (".env*", ".netrc", "id_rsa*", "id_ed25519*", "*.pem", "*.key", "credentials*", ".git-credentials")
@@ -105,7 +105,7 @@ _ROOTS = (
     "storage|tmp|usr|var|work|workspace"
 )
 _MACHINE_PATH = re.compile(
-    rf"(?<![\w.:/~\\<-])(?:(?:file://)?/(?:{_ROOTS})/|~/|[A-Za-z]:\\)[\w.+@-][^\s\"'`<>()\[\]{{}},;|]*"
+    rf"(?<![\w.:/~!\\<-])(?:(?:file://)?/(?:{_ROOTS})/|~/|[A-Za-z]:\\(?:{_ROOTS})\\)[\w.+@-][^\s\"'`<>()\[\]{{}},;|]*"
 )
 # A value that is nothing but an absolute path, whatever its root.
 _ONLY_A_PATH = re.compile(r"(?:file://)?(?:/|~/|[A-Za-z]:[\\/])[\w.+@-]+(?:[\\/][\w.+@-]+)+[\\/]?")
