@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from huggingface_hub import ModelCard
+from huggingface_hub import ModelCard, hf_hub_url
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -149,6 +149,13 @@ class TestRewriting:
         assert THIS_FOLDER not in text
         assert 'model="user/palo-tiny"' in text and '"What is \\"this\\"?"' in text
         assert "import transformers_palo" in text and "trust_remote_code" not in text
+
+    def test_a_picture_of_the_folder_is_shown_from_where_it_is(self):
+        text = str(a_card(example_image="examples/a.png").to_card())
+        assert f'"path": "{THIS_FOLDER}/examples/a.png"' in text
+        published = with_use(text, "user/palo-tiny", with_code=False)
+        url = hf_hub_url("user/palo-tiny", "examples/a.png")
+        assert f'"url": "{url}"' in published and f"palo ask {url} " in published
 
     def test_with_code_no_package_is_imported(self):
         text = with_use(str(a_card().to_card()), "user/palo-tiny", with_code=True)

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from transformers import pipeline
 
 from transformers_palo import LANGUAGES, PaloProcessor
+from transformers_palo.hub.publish import prepare
 from transformers_palo.language_id import detect_language, script_counts
 from transformers_palo.quickstart.canvases import (
     CELL,
@@ -50,6 +51,8 @@ from transformers_palo.quickstart.phrases import (
 )
 from transformers_palo.quickstart.run import Plan, run_quickstart
 from transformers_palo.quickstart.tower import tower_config
+
+from .card_metadata import card_errors
 
 
 PROJECT = Path(__file__).parents[1]
@@ -378,6 +381,13 @@ class TestRun:
             picture = output_dir / "model" / example["src"]
             assert picture.is_file()
             assert answers[picture.stem, example["text"]] == example["output"]["text"]
+
+    def test_the_model_can_be_published(self, run):
+        output_dir, _ = run
+        publication = prepare(output_dir / "model", "user/palo-quickstart")
+        assert "examples/sum.png" in {file.path for file in publication.files}
+        assert card_errors(publication.card) == []
+        assert 'model="user/palo-quickstart"' in publication.card
 
     def test_the_model_reloads_through_the_pipeline(self, run):
         output_dir, _ = run

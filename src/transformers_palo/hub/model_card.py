@@ -27,7 +27,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from huggingface_hub import EvalResult, ModelCard, ModelCardData, hf_hub_url
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ..languages import LANGUAGES, Language, get_language
@@ -114,7 +114,7 @@ class PaloModelCard:
         base_model: Hub id of what it was made from, or several. A path is no base model: leave it out.
         base_model_relation: How: `"finetune"` or `"adapter"`.
         languages: ISO 639-1 codes.
-        example_image: What the example of its use shows it: a path or a URL.
+        example_image: What the example of its use shows it: a path in the model's folder. [default: the reader's own]
         example_question: What it asks: something that this model can answer.
         facts: The model at a glance: what -> value; see [`architecture_facts`].
         good_for: What to use it for, a sentence each.
@@ -233,13 +233,16 @@ def use_section(
     """How to load the model, between its comments. The first one remembers picture and question.
 
     Args:
-        model_id: Hub id or folder.
-        image: The picture of the example.
+        model_id: Hub id, or [`THIS_FOLDER`].
+        image: The picture of the example: a path in the model's folder, or the default.
         question: Its question.
         with_code: Whether the repository carries the model's Python files.
     """
     asked = {"image": image, "question": question}
-    body = render("use.md.jinja", model_id=model_id, with_code=with_code, **asked)
+    shown = image
+    if image != EXAMPLE_IMAGE:
+        shown = f"{model_id}/{image}" if model_id == THIS_FOLDER else hf_hub_url(model_id, image)
+    body = render("use.md.jinja", model_id=model_id, image=shown, question=question, with_code=with_code)
     return f"<!-- palo:use {json.dumps(asked, ensure_ascii=False)} -->\n\n{body}\n\n<!-- /palo:use -->"
 
 
