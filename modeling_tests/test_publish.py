@@ -322,7 +322,7 @@ class TestBrokenConnections:
         monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
         publication = prepare(folder, "user/palo-tiny")
         hub.interrupt(lambda method, path: method == broken or f"/{broken}/" in path)
-        with pytest.raises(OSError, match="is as it was before; run the same command again"):
+        with pytest.raises(OSError, match="Nothing is half published: run the same command again"):
             upload(publication, api=api)
         assert len(hub.repos["user/palo-tiny"].branches["main"]) == 1
         hub.interrupt(None)
@@ -527,6 +527,11 @@ class TestLoads:
             prepare(GOLDEN / "public_mlp2x" / "checkpoint", "user/palo-tiny")
         assert "palo convert" in refused.value.problems[0]
 
+    @pytest.mark.parametrize("name", ["config.json", "processor_config.json"])
+    def test_a_damaged_config(self, folder, name):
+        (folder / name).write_text("{")
+        assert self.problem(folder, with_code=True).startswith(f"{name}: expected JSON")
+
     def test_no_folder(self, tmp_path):
         with pytest.raises(FileNotFoundError, match="expected the folder of a model, found nothing"):
             prepare(tmp_path / "nowhere", "user/palo-tiny")
@@ -565,7 +570,7 @@ class TestCard:
 
     def test_metadata_that_the_hub_refuses(self, hub, api, folder):
         (folder / "README.md").write_text("---\nlanguage: Hindi!\n---\n# Mine\n")
-        with pytest.raises(OSError, match=r"stopped .*language"):
+        with pytest.raises(ValueError, match=r"The Hub refuses user/palo-tiny: .*language"):
             upload(prepare(folder, "user/palo-tiny"), api=api)
         assert hub.lfs_uploads == []
 

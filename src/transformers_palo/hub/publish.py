@@ -129,10 +129,11 @@ def prepare(folder: Path, repo_id: str, with_code: bool = False) -> Publication:
     problems = [*_missing(folder, with_code), *check_files(files.values())]
     if problems:
         raise NotPublishableError(folder, problems)
-    if with_code:
-        for name, content in {**code_files(), **with_auto_maps(*_configs(folder))}.items():
-            files[name] = RepoFile(name, content)
     try:
+        if with_code:
+            configs = _read_json(folder / CONFIG_NAME), _read_json(folder / PROCESSOR_NAME)
+            for name, content in {**code_files(), **with_auto_maps(*configs)}.items():
+                files[name] = RepoFile(name, content)
         files[CARD_NAME] = RepoFile(CARD_NAME, _card(folder, repo_id, with_code).encode())
         files = dict(sorted(files.items()))
         answer = _try(folder, files, with_code)
@@ -153,8 +154,9 @@ def upload(
         api: How to reach the Hub. [default: as the environment says]
 
     Raises:
-        OSError: The Hub cannot be reached, refused, or the connection broke. Nothing is half published.
-        ValueError: The repository is there already, and is public although `private` is asked for.
+        OSError: The Hub cannot be reached, or the connection broke. Nothing is half published.
+        ValueError: The Hub refuses the card's metadata; or the repository is there already, and is public although
+            `private` is asked for.
     """
     api = api or HfApi()
     repo_id = publication.repo_id
@@ -176,10 +178,12 @@ def upload(
         operations += [CommitOperationDelete(path) for path in _stale_weights(api, publication, revision)]
         message = f"Upload PALO with transformers-palo {version('transformers-palo')}"
         return api.create_commit(repo_id, operations, commit_message=message, revision=revision)
+    except ValueError as error:
+        raise ValueError(f"The Hub refuses {repo_id}: {_one_line(error)}. Nothing was published.") from error
     except Exception as error:
         raise OSError(
-            f"Publishing {repo_id} stopped ({_one_line(error)}). The repository is as it was before; run the same "
-            "command again: what has arrived is not sent again."
+            f"Publishing {repo_id} stopped ({_one_line(error)}). Nothing is half published: run the same command again, "
+            "and what has arrived is not sent again."
         ) from error
 
 
@@ -241,12 +245,11 @@ def _missing_of_adapter(folder: Path, with_code: bool) -> list[str]:
     return []
 
 
-def _configs(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    return _read_json(folder / CONFIG_NAME), _read_json(folder / PROCESSOR_NAME)
-
-
 def _read_json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path.name}: expected JSON, found something else ({error})") from None
 
 
 def _card(folder: Path, repo_id: str, with_code: bool) -> str:
