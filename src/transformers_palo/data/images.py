@@ -17,7 +17,6 @@ import os
 from dataclasses import dataclass
 from enum import StrEnum
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 from PIL import Image, UnidentifiedImageError
@@ -39,18 +38,17 @@ class ImageRoot:
     """A folder that images are under.
 
     Attributes:
-        folder: What paths in records are relative to.
+        folder: What paths in records are relative to; itself absolute.
         linked: Other folders that links under it may lead to.
     """
 
-    folder: Path
-    linked: tuple[Path, ...] = ()
+    folder: str
+    linked: tuple[str, ...] = ()
 
     def path_of(self, reference: str) -> str | None:
         """The absolute path of an image, or `None` if the reference itself leads out of the folder."""
-        folder = os.path.abspath(self.folder)
-        path = os.path.normpath(os.path.join(folder, reference))
-        return path if not os.path.isabs(reference) and _is_under(path, folder) else None
+        path = os.path.normpath(os.path.join(self.folder, reference))
+        return path if not os.path.isabs(reference) and _is_under(path, self.folder) else None
 
     def holds(self, path: str) -> bool:
         """Whether the file that a path leads to, links followed, is under the folder or a linked one."""

@@ -13,19 +13,21 @@
 # limitations under the License.
 """Which records an epoch trains on, in which order: shares of languages, weights of sources, all from a seed."""
 
+import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
-from huggingface_hub.dataclasses import strict
 
 from ..languages import get_language
 
 
-@strict
-@dataclass
+Strategy = Literal["proportional", "temperature", "weights"]
+
+
+@dataclass(frozen=True)
 class MixtureStrategy:
     """How much of an epoch each language gets.
 
@@ -35,29 +37,36 @@ class MixtureStrategy:
         temperature: 1 is proportional; the larger, the nearer to equal shares.
         weights: Language code -> share of the epoch, scaled to a sum of 1. Every language of the data is in it; 0 leaves
             one out.
+
+    Raises:
+        ValueError: A value is missing, or is none that it can have.
     """
 
-    strategy: Literal["proportional", "temperature", "weights"] = "proportional"
-    temperature: float | int | None = None
-    weights: dict[str, float | int] | None = None
+    strategy: Strategy = "proportional"
+    temperature: float | None = None
+    weights: Mapping[str, float] | None = None
 
-    def validate_temperature(self) -> None:
-        if (self.temperature is not None) != (self.strategy == "temperature"):
-            raise ValueError("temperature is needed with strategy: temperature, and has no place with another one")
-        if self.temperature is not None and not self.temperature > 0:
-            raise ValueError(f"temperature has to be above 0, found {self.temperature}")
-
-    def validate_weights(self) -> None:
-        if (self.weights is not None) != (self.strategy == "weights"):
-            raise ValueError("weights are needed with strategy: weights, and have no place with another one")
+    def __post_init__(self) -> None:
+        if self.strategy not in get_args(Strategy):
+            raise ValueError(f"strategy has to be one of {', '.join(get_args(Strategy))}, found {self.strategy!r}")
+        for name, strategy in (("temperature", "temperature"), ("weights", "weights")):
+            if (getattr(self, name) is not None) != (self.strategy == strategy):
+                raise ValueError(f"{name} and strategy: {strategy} need each other, found strategy: {self.strategy}")
+        if self.temperature is not None and not (_is_number(self.temperature) and self.temperature > 0):
+            raise ValueError(f"temperature has to be a number above 0, found {self.temperature!r}")
         if self.weights is not None:
-            for code, weight in self.weights.items():
-                if get_language(code).code != code:
-                    raise ValueError(f"weights are by language code: write {get_language(code).code} for {code!r}")
-                if not 0 <= weight < float("inf"):
-                    raise ValueError(f"the weight of {code} has to be 0 or above, found {weight}")
-            if not sum(self.weights.values()):
-                raise ValueError("weights are all 0: no language would be trained on")
+            self._check_weights(self.weights)
+
+    def _check_weights(self, weights: Any) -> None:
+        if not isinstance(weights, Mapping):
+            raise ValueError(f"weights have to be by language code, found {weights!r}")
+        for code, weight in weights.items():
+            if get_language(str(code)).code != code:
+                raise ValueError(f"weights have to be by language code: write {get_language(code).code} for {code!r}")
+            if not (_is_number(weight) and weight >= 0):
+                raise ValueError(f"the weight of {code} has to be a number from 0, found {weight!r}")
+        if not sum(weights.values()):
+            raise ValueError("weights are all 0: no language would be trained on")
 
     def shares(self, amounts: Mapping[str, float]) -> dict[str, float]:
         """Language -> share of an epoch, given how much there is of each.
@@ -160,6 +169,10 @@ def mixture_indices(
     return indices
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
 def _groups(
     languages: Sequence[str] | np.ndarray, sources: Sequence[str] | np.ndarray | None
 ) -> dict[tuple[str, str], np.ndarray]:
@@ -173,7 +186,7 @@ def _groups(
     numbers, starts = np.unique(group_of[order], return_index=True)
     return {
         (str(language_codes[number // len(source_names)]), str(source_names[number % len(source_names)])): records
-        for number, records in zip(numbers, np.split(order, starts[1:]), strict=True)
+        for number, records in zip(numbers, np.split(order, starts)[1:], strict=True)
     }
 
 

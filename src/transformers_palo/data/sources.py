@@ -13,6 +13,7 @@
 # limitations under the License.
 """Sources of records: files and data sets of the Hub, and which language a record of theirs is in."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ def open_source(config: SourceConfig) -> RecordReader | HubRecords:
 def image_root(config: SourceConfig) -> ImageRoot | None:
     """What a source's image paths are relative to; a data set of the Hub has no folder of its own."""
     folder = config.image_root if config.image_root is not None or config.path is None else Path(config.path).parent
-    return None if folder is None else ImageRoot(Path(folder), tuple(map(Path, config.linked_roots)))
+    return None if folder is None else ImageRoot(os.path.abspath(folder), tuple(config.linked_roots))
 
 
 def language_of(record: dict[str, Any], config: SourceConfig) -> str | None:
