@@ -112,8 +112,9 @@ def expected_mixture(counts: Mapping[str, int], strategy: MixtureStrategy | None
         >>> expected_mixture({"en": 900, "ur": 100}, MixtureStrategy("temperature", temperature=2))
         {'en': 750, 'ur': 250}
     """
-    shares = (strategy or MixtureStrategy()).shares(counts)
-    return dict(zip(counts, _apportion(sum(counts.values()), list(shares.values())), strict=True))
+    shares = (strategy or MixtureStrategy()).shares(dict(sorted(counts.items())))
+    draws = dict(zip(shares, _apportion(sum(counts.values()), list(shares.values())), strict=True))
+    return {code: draws[code] for code in counts}
 
 
 def mixture_indices(

@@ -32,12 +32,13 @@ from typing import IO, Any
 
 from tqdm.auto import tqdm
 
+from ..record_files import RecordReader
 from .card import write_card
 from .config import PreparationConfig, SourceConfig
 from .examine import Examiner, Outcome
 from .records import Converted, Rejected, RejectReason, Repair
 from .report import Report, Tally
-from .sources import open_source
+from .sources import HubRecords, open_source
 from .state import State
 from .tables import ShardWriter, features
 
@@ -67,6 +68,7 @@ def prepare_data(config: PreparationConfig) -> Report:
     target = Path(config.output_dir)
     if target.exists():
         raise FileExistsError(f"{target} exists already: choose another output_dir, or remove it first.")
+    readers = [open_source(source) for source in config.sources]
     partial = target.with_name(f"{target.name}.partial")
     partial.mkdir(parents=True, exist_ok=True)
     state = State(partial / "state.sqlite")
@@ -74,7 +76,7 @@ def prepare_data(config: PreparationConfig) -> Report:
     gc.freeze()
     try:
         with ThreadPoolExecutor(CHECKING_THREADS) as threads:
-            report = _Preparation(config, partial, state, threads).run()
+            report = _Preparation(config, readers, partial, state, threads).run()
     finally:
         gc.unfreeze()
         state.close()
@@ -96,12 +98,20 @@ class _Progress:
 
 
 class _Preparation:
-    def __init__(self, config: PreparationConfig, folder: Path, state: State, threads: ThreadPoolExecutor) -> None:
+    def __init__(
+        self,
+        config: PreparationConfig,
+        readers: list[RecordReader | HubRecords],
+        folder: Path,
+        state: State,
+        threads: ThreadPoolExecutor,
+    ) -> None:
         self.config = config
+        self.readers = readers
         self.folder = folder
         self.state = state
+        self.settings = self._settings()
         self._check_settings()
-        self.readers = [open_source(source) for source in config.sources]
         self.examiner = Examiner(config, state, threads)
         self.columns = features(with_tokens=config.tokenizer is not None)
         self.progress = _Progress(**(state.load("progress") or {}))
@@ -122,25 +132,22 @@ class _Preparation:
             self._commit(rejects)
         return self._finish()
 
-    def _check_settings(self) -> None:
-        """An interrupted run can only go on with the settings and files that it began with."""
+    def _settings(self) -> dict[str, Any]:
+        """What an interrupted run can only go on with."""
         settings = asdict(self.config)
         # What these say concerns the end of the work alone.
         for name in ("max_reject_share", "mixture", "seed", "output_dir"):
             del settings[name]
-        files = [Path(source.path) for source in self.config.sources if source.path is not None]
-        settings["files"] = {
-            str(path): [path.stat().st_size, path.stat().st_mtime_ns] for path in files if path.exists()
-        }
-        settings["versions"] = _versions()
-        begun = self.state.load("settings")
-        if begun is None:
-            self.state.commit(settings=settings)
-        elif begun != settings:
-            changed = ", ".join(name for name in settings if settings[name] != begun.get(name))
+        files = [reader.path for reader in self.readers if isinstance(reader, RecordReader)]
+        stamps = {str(path): [path.stat().st_size, path.stat().st_mtime_ns] for path in files}
+        return {**settings, "files": stamps, "versions": _versions()}
+
+    def _check_settings(self) -> None:
+        begun = self.state.load("settings") or self.settings
+        if changed := [name for name in self.settings if self.settings[name] != begun.get(name)]:
             raise ValueError(
-                f"{self.folder} holds an interrupted run with other settings ({changed}): restore them to go on with it, "
-                "or remove that folder to begin anew."
+                f"{self.folder} holds an interrupted run with other settings ({', '.join(changed)}): restore them to go on "
+                "with it, or remove that folder to begin anew."
             )
 
     # ---- reading
@@ -200,7 +207,7 @@ class _Preparation:
         os.fsync(rejects.fileno())
         self.progress.reject_bytes = rejects.tell()
         self.progress.tally = self.tally.rows()
-        self.state.commit(progress=asdict(self.progress))
+        self.state.commit(progress=asdict(self.progress), settings=self.settings)
 
     # ---- finishing
 

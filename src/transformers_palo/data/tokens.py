@@ -47,7 +47,12 @@ class TokenCounter:
         """
         from transformers import AutoProcessor
 
-        processor = AutoProcessor.from_pretrained(name)
+        try:
+            processor = AutoProcessor.from_pretrained(name)
+        except OSError as error:
+            raise OSError(
+                f"{name}: expected the folder or Hub id of a model or tokenizer, found none that loads ({error})"
+            ) from error
         if not hasattr(processor, "tokenizer"):
             processor = PaloProcessor(PaloImageProcessor(), processor)
         return cls(processor)
