@@ -15,7 +15,7 @@ help:
 	@echo "make quickstart  train a small PALO offline and ask it in ten languages (outputs/quickstart/)"
 	@echo "make test        the whole test suite"
 	@echo "make test-oldest the whole test suite with the oldest Transformers that is supported"
-	@echo "make bench       measure against Transformers' Llava (benchmarks/results/)"
+	@echo "make bench       measure against Transformers' Llava, json and datasets (benchmarks/results/)"
 	@echo "make quality     ruff and mypy"
 	@echo "make format      let ruff mend what it can"
 
@@ -50,6 +50,7 @@ test-oldest: $(OLDEST)/.installed
 bench: setup
 	$(ALL_CORES) $(BIN)/python -m benchmarks.processor
 	$(ALL_CORES) $(BIN)/python -m benchmarks.startup
+	$(ALL_CORES) $(BIN)/python -m benchmarks.data_reading
 	$(ALL_CORES) $(BIN)/python -m benchmarks.model
 
 quality: setup

@@ -1,5 +1,6 @@
 """`palo data prepare`: from files of records to a data set, whatever happens on the way."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -21,7 +22,7 @@ from PIL import Image
 from transformers_palo.cli.main import main
 from transformers_palo.data import examine
 from transformers_palo.data import prepare as preparation
-from transformers_palo.data.config import load_config
+from transformers_palo.data.config import PreparationConfig, SourceConfig, load_config
 from transformers_palo.data.inspection import inspect_data
 from transformers_palo.data.mixture import MixtureStrategy, mixture_indices
 from transformers_palo.data.prepare import prepare_data
@@ -402,7 +403,7 @@ def test_the_folder_of_an_unfinished_run_is_no_data_set(here):
 SHARDED = """
 import sys
 from transformers_palo.data import prepare
-from transformers_palo.data.config import load_config
+from transformers_palo.data.config import PreparationConfig, SourceConfig, load_config
 prepare.BATCH_RECORDS, prepare.SHARD_RECORDS = 50, 500
 prepare.prepare_data(load_config("mixture.yaml"))
 """
@@ -457,8 +458,11 @@ def test_a_run_that_dies_while_finishing_can_be_finished(here, monkeypatch, stop
     shutil.rmtree("prepared")
     with monkeypatch.context() as patch:
         patch.setattr(preparation, stop, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        with pytest.raises(KeyboardInterrupt):
-            prepare_data(config())
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                prepare_data(config())
+            with Path("prepared.partial/rejects.jsonl").open("a") as file:
+                file.write('{"id": "half a li')
     prepare_data(config())
     assert contents("prepared") == whole
 
@@ -591,10 +595,26 @@ def test_without_the_extra(here, monkeypatch, capsys):
 # ---- the documentation, and the size
 
 
+GUIDE = (Path(__file__).parents[1] / "docs" / "data.md").read_text(encoding="utf-8")
+
+
 def test_the_guide_names_every_reason_and_every_repair():
-    guide = (Path(__file__).parents[1] / "docs" / "data.md").read_text(encoding="utf-8")
     for code in [*RejectReason, *Repair]:
-        assert f"| `{code}` |" in guide
+        assert f"| `{code}` |" in GUIDE
+
+
+def test_the_guide_names_every_field():
+    for field in [*dataclasses.fields(SourceConfig), *dataclasses.fields(PreparationConfig)]:
+        assert f"`{field.name}`" in GUIDE or field.name == "sources"
+
+
+def test_the_configuration_in_the_guide_is_one(here):
+    example = GUIDE.split("```yaml")[1].split("```")[0].replace("/data/images", "images")
+    Path("mixture.yaml").write_text(example)
+    assert [source.name for source in load_config("mixture.yaml").sources] == [
+        "palo_multilingual_dataset",
+        "llava-instruct-urdu",
+    ]
 
 
 @pytest.mark.slow
@@ -608,7 +628,7 @@ def test_memory_does_not_grow_with_the_file(here):
     config({"language": "en"})
     code = """
 import re
-from transformers_palo.data.config import load_config
+from transformers_palo.data.config import PreparationConfig, SourceConfig, load_config
 from transformers_palo.data.prepare import prepare_data
 memory = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1024
 before = memory()

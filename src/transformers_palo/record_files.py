@@ -25,7 +25,7 @@ from typing import IO, Any
 Record = dict[str, Any]
 
 MAX_LINE_BYTES = 2**28
-_PARQUET_ROWS = 512
+_PARQUET_ROWS = 100  # they may hold images
 _DAMAGED_GZIP = (EOFError, zlib.error, gzip.BadGzipFile)
 _GZIP, _PARQUET, _BYTE_ORDER_MARK = b"\x1f\x8b", b"PAR1", b"\xef\xbb\xbf"
 
@@ -127,7 +127,7 @@ class RecordReader:
             raise ImportError(_NEEDS.format("parquet", "pyarrow")) from None
 
         try:
-            with pq.ParquetFile(self.path) as file:
+            with pq.ParquetFile(self.path, pre_buffer=False) as file:
                 rows = 0
                 for batch in file.iter_batches(_PARQUET_ROWS):
                     rows += batch.num_rows

@@ -80,8 +80,8 @@ def prepare_data(config: PreparationConfig) -> Report:
     finally:
         gc.unfreeze()
         state.close()
-    state.path.unlink()
     partial.rename(target)
+    (target / state.path.name).unlink()
     return report
 
 
@@ -126,6 +126,7 @@ class _Preparation:
             tqdm(total=size or None, unit="B", unit_scale=True, desc="Preparing", dynamic_ncols=True) as bar,
         ):
             rejects.truncate(self.progress.reject_bytes)
+            rejects.seek(0, os.SEEK_END)
             for number in range(self.progress.source, len(self.readers)):
                 self._read_source(number, rejects, bar)
                 self.progress.source, self.progress.read, self.progress.kept = number + 1, 0, 0
@@ -158,7 +159,7 @@ class _Preparation:
         for batch in _batches(islice(reader, progress.read, None)):
             outcomes = self.examiner.examine(batch, number, progress.read)
             self._take(outcomes, source, rejects)
-            bar.set_postfix(kept=self.tally.kept, rejected=self.tally.rejected, refresh=False)
+            bar.set_postfix(kept=self.tally.kept, rejected=self.tally.rejected, refresh=not reader.size)
             bar.update(done + reader.position - bar.n)
             if progress.kept == source.limit:
                 return

@@ -36,7 +36,7 @@ class TokenCounter:
 
     @classmethod
     def from_pretrained(cls, name: str) -> "TokenCounter":
-        """The counter of a model, or of a tokenizer alone, which is taken for that of a PALO with 576 tokens an image.
+        """The counter of a PALO; of another model or a tokenizer alone, with which an image has 576 tokens, as in PALO-7B.
 
         Args:
             name: Folder or Hub id.
@@ -53,8 +53,8 @@ class TokenCounter:
             raise OSError(
                 f"{name}: expected the folder or Hub id of a model or tokenizer, found none that loads ({error})"
             ) from error
-        if not hasattr(processor, "tokenizer"):
-            processor = PaloProcessor(PaloImageProcessor(), processor)
+        if not isinstance(processor, PaloProcessor):
+            processor = PaloProcessor(PaloImageProcessor(), getattr(processor, "tokenizer", processor))
         return cls(processor)
 
     def count(self, examples: list[dict[str, Any]]) -> list[int]:
@@ -63,7 +63,7 @@ class TokenCounter:
             return []
         conversations = [example["messages"] for example in examples]
         prompts = self.processor.apply_chat_template(conversations, chat_template=self.chat_template, tokenize=False)
-        lengths = map(len, self.processor.tokenizer(prompts, return_attention_mask=False)["input_ids"])
+        lengths = map(len, self.processor.tokenizer(prompts, return_attention_mask=False, verbose=False)["input_ids"])
         return [
             length + len(example["images"]) * (self.tokens_per_image - 1)
             for length, example in zip(lengths, examples, strict=True)
