@@ -378,6 +378,15 @@ def test_no_record_left(here):
         prepare_data(config())
 
 
+def test_a_mixture_that_does_not_fit_the_data_is_told_before_training(here):
+    mixture = {"strategy": "weights", "weights": {"en": 1, "hi": 1}}
+    write(record("1"), record("2", language="ur"))
+    with pytest.raises(ValueError, match=r"no weight for ur .0 leaves it out.; no records of hi"):
+        prepare_data(config({"language_field": "language"}, mixture=mixture))
+    mixture["weights"] = {"en": 1, "ur": 0}
+    assert prepare_data(config({"language_field": "language"}, mixture=mixture))["kept"] == 2
+
+
 def test_nothing_is_overwritten(here):
     prepare_data(config())
     before = contents("prepared")

@@ -217,6 +217,7 @@ class _Preparation:
         config, report = self.config, self.tally.report(self.config.tokenizer, self.config.max_length)
         _write_json(self.folder / "report.json", report)
         self._check_reject_share(report)
+        self._check_mixture(report)
         mixture = self._mixture(report)
         _write_json(self.folder / "mixture.json", mixture)
         write_card(self.folder, Path(config.output_dir).name, mixture, report)
@@ -238,6 +239,14 @@ class _Preparation:
             )
         if not report["kept"]:
             raise ValueError(f"No record is left to write: {named or 'the sources are empty'}.")
+
+    def _check_mixture(self, report: Report) -> None:
+        """Weights that do not fit the languages are told here, before training finds out."""
+        amounts: dict[str, float] = {}
+        for source in self.config.sources:
+            for language, counts in report["records"].get(source.name, {}).items():
+                amounts[language] = amounts.get(language, 0.0) + source.weight * counts["records"]
+        self.config.mixture.shares(amounts)
 
     def _mixture(self, report: Report) -> dict[str, Any]:
         """What `mixture.json` holds: everything that the data set was made of."""
