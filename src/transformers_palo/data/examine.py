@@ -150,10 +150,9 @@ class Examiner:
     def _count_tokens(self, outcomes: list[Outcome]) -> None:
         if self.counter is None:
             return
-        alive = [outcome for outcome in outcomes if outcome.example is not None]
-        counts = self.counter.count([outcome.example for outcome in alive if outcome.example is not None])
-        for outcome, count in zip(alive, counts, strict=True):
-            if outcome.example is not None:
-                outcome.example["num_tokens"] = count
+        alive = [(outcome, outcome.example) for outcome in outcomes if outcome.example is not None]
+        counts = self.counter.count([example["messages"] for _, example in alive])
+        for (outcome, example), count in zip(alive, counts, strict=True):
+            example["num_tokens"] = count
             if self.max_length is not None and count > self.max_length:
                 outcome.reject(RejectReason.TOO_LONG, f"{count} tokens, expected {self.max_length} at most")

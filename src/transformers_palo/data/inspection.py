@@ -22,7 +22,7 @@ from ..record_files import open_records
 from .config import DETECT, SourceConfig
 from .prepared import load_prepared, read_mixture
 from .records import Converted, Rejected, RejectReason, convert_record
-from .report import UNDETERMINED, Report, Tally
+from .report import NOT_COUNTED, UNDETERMINED, Report, Tally
 from .sources import language_of
 from .tokens import TokenCounter
 
@@ -62,7 +62,9 @@ def _inspect_file(source: SourceConfig, counter: TokenCounter | None) -> Tally:
 
     def count_waiting() -> None:
         if counter:
-            for item, tokens in zip(waiting, counter.count([item.example for item in waiting]), strict=True):
+            for item, tokens in zip(
+                waiting, counter.count([item.example["messages"] for item in waiting]), strict=True
+            ):
                 item.example["num_tokens"] = tokens
         for item in waiting:
             tally.keep(item.example, item.repairs)
@@ -88,17 +90,13 @@ def _inspect_file(source: SourceConfig, counter: TokenCounter | None) -> Tally:
 def _with_tokens(report: Report, folder: str | Path, counter: TokenCounter, tokenizer: str | None) -> Report:
     """The report with tokens as another tokenizer counts them."""
     tokens: dict[tuple[str, str], int] = {}
-    dataset = load_prepared(folder)
+    dataset = load_prepared(folder).select_columns(["messages", "source", "language"])
     for batch in tqdm(dataset.iter(BATCH_RECORDS), total=-(-len(dataset) // BATCH_RECORDS), delay=1, leave=False):
-        examples = [
-            {"messages": messages, "images": images}
-            for messages, images in zip(batch["messages"], batch["images"], strict=True)
-        ]
-        for place, count in zip(
-            zip(batch["source"], batch["language"], strict=True), counter.count(examples), strict=True
-        ):
+        places = zip(batch["source"], batch["language"], strict=True)
+        for place, count in zip(places, counter.count(batch["messages"]), strict=True):
             tokens[place] = tokens.get(place, 0) + count
     for (source, language), count in tokens.items():
         report["records"][source][language]["tokens"] = count
-    report["tokenizer"], report["notes"] = tokenizer, []
+    report["tokenizer"] = tokenizer
+    report["notes"] = [note for note in report["notes"] if note != NOT_COUNTED]
     return report

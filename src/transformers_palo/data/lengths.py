@@ -24,14 +24,10 @@ def num_tokens(dataset: Dataset, processor: PaloProcessor, column: str, num_proc
     """Lengths in tokens, `(records,)`: those of the column, or counted now and cached as `datasets` caches."""
     if column not in dataset.column_names:
         counter = TokenCounter(processor)
-        dataset = dataset.select_columns(["messages", "images"]).map(
-            lambda batch: {
-                column: counter.count(
-                    [dict(zip(batch, row, strict=True)) for row in zip(*batch.values(), strict=True)]
-                )
-            },
+        dataset = dataset.select_columns(["messages"]).map(
+            lambda batch: {column: counter.count(batch["messages"])},
             batched=True,
-            remove_columns=["messages", "images"],
+            remove_columns=["messages"],
             num_proc=num_proc,
             desc="counting tokens",
         )

@@ -23,6 +23,8 @@ from .records import RejectReason, Repair
 
 UNDETERMINED = "und"  # ISO 639-2, for a record whose language is not known
 
+NOT_COUNTED = "Tokens were not counted: no tokenizer was given."
+
 # (kind, source, language, what): kind is records, rejects or repairs
 Key = tuple[str, str, str, str]
 Nested = dict[str, dict[str, dict[str, int]]]
@@ -97,7 +99,7 @@ class Tally:
     def report(self, tokenizer: str | None = None, max_length: int | None = None) -> Report:
         notes = []
         if tokenizer is None:
-            notes.append("Tokens were not counted: no tokenizer was given.")
+            notes.append(NOT_COUNTED)
             if max_length is not None:
                 notes.append(f"max_length {max_length:,} was not applied: it needs a tokenizer.")
         return Report(

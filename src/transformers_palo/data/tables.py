@@ -51,7 +51,7 @@ class ShardWriter:
         self.partial = path.with_suffix(".partial")
         self.schema = columns.arrow_schema
         self.embed_images = embed_images
-        self.records = self.bytes = 0
+        self.bytes = 0
         # Few distinct values are stored once; texts are not worth the attempt.
         repeated = [
             "messages.list.element.role",
@@ -65,7 +65,6 @@ class ShardWriter:
         for group in self._row_groups(examples):
             table = pa.Table.from_pylist(group, schema=self.schema)
             self.writer.write_table(table)
-            self.records += len(group)
             self.bytes += table.nbytes
 
     def _row_groups(self, examples: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:

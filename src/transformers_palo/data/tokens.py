@@ -57,14 +57,13 @@ class TokenCounter:
             processor = PaloProcessor(PaloImageProcessor(), getattr(processor, "tokenizer", processor))
         return cls(processor)
 
-    def count(self, examples: list[dict[str, Any]]) -> list[int]:
-        """Tokens of each example."""
-        if not examples:
+    def count(self, conversations: list[list[dict[str, Any]]]) -> list[int]:
+        """Tokens of each conversation, given as an example's `messages`."""
+        if not conversations:
             return []
-        conversations = [example["messages"] for example in examples]
         prompts = self.processor.apply_chat_template(conversations, chat_template=self.chat_template, tokenize=False)
-        lengths = map(len, self.processor.tokenizer(prompts, return_attention_mask=False, verbose=False)["input_ids"])
-        return [
-            length + len(example["images"]) * (self.tokens_per_image - 1)
-            for length, example in zip(lengths, examples, strict=True)
+        token_ids = self.processor.tokenizer(prompts, return_attention_mask=False, verbose=False)["input_ids"]
+        images = [
+            sum(item["type"] == "image" for turn in turns for item in turn["content"]) for turns in conversations
         ]
+        return [len(ids) + count * (self.tokens_per_image - 1) for ids, count in zip(token_ids, images, strict=True)]
