@@ -57,7 +57,7 @@ def main() -> None:
     write_records(1600, training_scans, rng, "train")
     test = write_records(200, held_out_scans, rng, "test")
     subprocess.run(["palo", "data", "prepare", "--config", "examples/data/your_language.yaml"], check=True)
-    subprocess.run(["palo", "train", "--config", "examples/recipes/your-language/quickstart.yaml"], check=True)
+    subprocess.run(["palo", "train", "--config", "examples/finetune_your_language.yaml"], check=True)
     print(f"Of {len(test)} pictures that it has never seen")
     print(f"  before: {examine(START, test)}")
     print(f"  after:  {examine(WORK / 'run' / 'model', test)}")

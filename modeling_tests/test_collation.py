@@ -181,7 +181,7 @@ def test_every_token_where_the_whole_chat_is_learnt(processor):
 
 
 def test_the_template_of_the_first_stage(processor, ldp_processor):
-    """Image tokens, caption, line break; the caption and the line break are supervised (palo.md: stage 1)."""
+    """Image tokens, caption, line break; the caption and the line break are supervised."""
     example = image_example(str(SHARED / "images" / "square.png"), "Describe the picture.", "The boat is red.")
     for chosen, tokens_per_image in ((processor, 16), (ldp_processor, 4)):
         ids, labels = row(PaloDataCollator(chosen, chat_template=chat_template("caption", chosen))([example]))

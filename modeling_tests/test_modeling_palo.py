@@ -103,7 +103,7 @@ def test_state_dict_names():
 
 
 def reference_ldp(projector: PaloLdpProjector, features: torch.Tensor) -> torch.Tensor:
-    """The LDP as palo.md and the MobileVLM paper describe it, with functions only."""
+    """The LDP as the MobileVLM paper describes it, with functions only."""
     f = nn.functional
     x = f.linear(features, projector.linear_1.weight, projector.linear_1.bias)
     x = f.linear(f.gelu(x), projector.linear_2.weight, projector.linear_2.bias)

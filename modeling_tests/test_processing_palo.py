@@ -188,7 +188,7 @@ def test_rendered_strings_keep_the_placeholder(processor, image):
 
 PREPROCESSED = read_json(SHARED / "train_preprocessed.json")
 RECORDS = {record["id"]: record for record in read_json(SHARED / "train_records.json")}
-# Records that the original supervises wrongly or not at all (palo.md section 5), and those that it repairs first.
+# Records that the original supervises wrongly or not at all, and those that it repairs first.
 NOT_COMPARABLE = {
     "edge_answer_has_role",
     "edge_empty_answer",
@@ -433,3 +433,12 @@ def test_saved_processor_is_a_processor_of_ours(processor, tmp_path):
     assert saved["projector_type"] == "mlp"
     assert saved["image_processor"]["image_processor_type"] == "PaloImageProcessor"
     assert (tmp_path / "chat_template.jinja").read_text() == processor.chat_template
+
+
+def test_a_text_that_is_none_is_no_text(processor, image):
+    """Arrow gives every part of a message the fields of all."""
+    with_none = [
+        {"role": "user", "content": [{"type": "image", "image": image, "text": None}, {"type": "text", "text": None}]}
+    ]
+    without = [{"role": "user", "content": [{"type": "image", "image": image}]}]
+    assert processor.apply_chat_template(with_none) == processor.apply_chat_template(without)

@@ -42,7 +42,8 @@ def palo(*arguments: object, **kwargs) -> subprocess.CompletedProcess:
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: str(path.relative_to(ROOT / "examples" / "recipes")))
-def test_every_recipe_can_be_read_and_worked_out(path):
+def test_every_recipe_can_be_read_and_worked_out(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     recipe = read_recipe(["--config", str(path)])
     planned = plan(recipe)
     assert planned.declared
@@ -51,8 +52,9 @@ def test_every_recipe_can_be_read_and_worked_out(path):
     assert "declared in the recipe, not counted" in format_plan(planned)
 
 
-def test_the_papers_stages():
-    """palo.md, sections 1 and 6: sizes, global batches, learning rates, what is trained."""
+def test_the_papers_stages(tmp_path, monkeypatch):
+    """The values of the paper and of its released scripts: global batches, learning rates, what is trained."""
+    monkeypatch.chdir(tmp_path)
     for size, lora in (("mobilepalo-1.7b", False), ("palo-7b", True), ("palo-13b", True)):
         folder = ROOT / "examples" / "recipes" / size
         first = read_recipe(["--config", str(folder / "stage1.yaml")])
@@ -102,9 +104,10 @@ def test_the_ablations_differ_in_their_language_alone():
     assert len(texts) == 1
 
 
-def test_dry_run_needs_neither_weights_nor_data_nor_network():
+def test_dry_run_needs_neither_weights_nor_data_nor_network(tmp_path):
     recipe = ROOT / "examples" / "recipes" / "palo-7b" / "stage2.yaml"
-    done = palo("train", "--config", recipe, "--dry-run", "--mixture", "temperature", "--mixture_temperature", "2")
+    chosen = ("--mixture", "temperature", "--mixture_temperature", "2")
+    done = palo("train", "--config", recipe, "--dry-run", *chosen, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     # 128 x (inputs + outputs) over the seven linear layers of 32 blocks, and the projector.
     lora = 128 * 32 * (4 * 2 * 4096 + 3 * (4096 + 11008))

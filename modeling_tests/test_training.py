@@ -248,6 +248,13 @@ def test_a_model_by_name(tmp_path):
     assert math.isfinite(losses(trainer)[0])
 
 
+def test_a_stream_of_records_needs_no_length(tmp_path):
+    model = PaloForConditionalGeneration.from_pretrained(GOLDEN / "public_mlp2x" / "checkpoint")
+    trainer = PaloSFTTrainer(model, config(tmp_path, max_steps=1), dataset(*MIXED).to_iterable_dataset())
+    trainer.train()
+    assert math.isfinite(losses(trainer)[0])
+
+
 # ---- batches and metrics
 
 

@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from peft import PeftModel
 from transformers import GenerationConfig
+from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
 from ..hub.model_card import PaloModelCard, TrainingData, architecture_facts
 from ..models.palo.modeling_palo import PaloForConditionalGeneration
@@ -88,7 +89,7 @@ def save_results(trainer: PaloSFTTrainer, recipe: Recipe, start: str, records: M
     trainer.palo_model.config.use_cache = True
     if not trained.exists():
         partial = _partial(trained)
-        if not adapted and isinstance(dtype := _dtype(recipe), torch.dtype):
+        if not adapted and not trainer.is_sharded and isinstance(dtype := _dtype(recipe), torch.dtype):
             # What was trained is float32.
             trainer.palo_model.to(dtype)
         trainer.save_model(str(partial))
@@ -116,6 +117,8 @@ def merge_adapter(start: str, adapter: Path, target: Path, dtype: torch.dtype | 
         target: The folder to write.
         dtype: Precision of the merged model.
     """
+    # Under ZeRO-3, loading would spread the weights over processes, all of which would have to load.
+    unset_hf_deepspeed_config()
     base = PaloForConditionalGeneration.from_pretrained(start, dtype=dtype)
     merged = PeftModel.from_pretrained(base, str(adapter)).merge_and_unload()
     merged.save_pretrained(target)

@@ -131,6 +131,8 @@ def count_parameters(model: nn.Module) -> list[PartSize]:
         if ".original_module." in name:
             continue
         sizes = totals[part_of(name)]
-        sizes[0] += parameter.numel()
-        sizes[1] += parameter.numel() * parameter.requires_grad
+        # Under ZeRO-3 a process holds none of a parameter until it is used.
+        size = getattr(parameter, "ds_numel", None) or parameter.numel()
+        sizes[0] += size
+        sizes[1] += size * parameter.requires_grad
     return [PartSize(label, *totals[part]) for part, label in PARTS.items()]

@@ -17,6 +17,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -107,10 +108,11 @@ class PaloSFTTrainer(SFTTrainer):
             raise TypeError(
                 f"args: expected a PaloSFTConfig (trl.SFTConfig with PALO's fields), got {type(args).__name__}."
             )
-        if len(train_dataset) == 0:
+        if next(iter(train_dataset), None) is None:
             raise ValueError("Nothing would be trained: the data set holds no records.")
+        name = model if isinstance(model, str) else model.config.name_or_path
+        processing_class = processing_class or AutoProcessor.from_pretrained(name)
         if isinstance(model, str):
-            processing_class = processing_class or AutoProcessor.from_pretrained(model)
             load_kwargs = dict(args.model_init_kwargs or {})
             args.model_init_kwargs = None
             if quantization_config is not None:
@@ -160,6 +162,11 @@ class PaloSFTTrainer(SFTTrainer):
         model = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
         return model.get_base_model() if isinstance(model, PeftModel) else model
 
+    @property
+    def is_sharded(self) -> bool:
+        """Whether parameters may be spread over processes."""
+        return self.accelerator.distributed_type in (DistributedType.DEEPSPEED, DistributedType.FSDP)
+
     # ---- what is trained
 
     def _train_in_full_precision(self) -> None:
@@ -170,8 +177,7 @@ class PaloSFTTrainer(SFTTrainer):
         """
         quantised = getattr(self.palo_model, "is_quantized", False)
         if self.args.bf16 or self.args.fp16:
-            sharded = self.accelerator.distributed_type in (DistributedType.DEEPSPEED, DistributedType.FSDP)
-            if sharded:
+            if self.is_sharded:
                 return
             dtype = torch.float32
         elif quantised:
@@ -191,7 +197,7 @@ class PaloSFTTrainer(SFTTrainer):
                 "Nothing would be trained: every parameter is frozen. Set train_projector or train_language_model, or pass "
                 "a peft_config."
             )
-        examples = [self.train_dataset[index] for index in range(min(_CHECKED_RECORDS, len(self.train_dataset)))]
+        examples = list(islice(self.train_dataset, _CHECKED_RECORDS))
         batch = self.data_collator(examples)
         if not (batch["labels"][:, 1:] != -100).any():
             reasons = "; ".join(f"{e['id']}: {e['reason']} ({e['detail']})" for e in batch.get("events", ())[:2])
@@ -221,7 +227,8 @@ class PaloSFTTrainer(SFTTrainer):
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler | None:
         dataset = self.train_dataset if train_dataset is None else train_dataset
-        if self.args.train_sampling_strategy != "group_by_length" or dataset.format["type"] == "custom":
+        lengths_unknown = not isinstance(dataset, Dataset) or dataset.format["type"] == "custom"
+        if self.args.train_sampling_strategy != "group_by_length" or lengths_unknown:
             if self._epoch_indices is not None:
                 raise ValueError(
                     "A mixture draws records by itself: it needs train_sampling_strategy=group_by_length."

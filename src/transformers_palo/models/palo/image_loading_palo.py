@@ -64,7 +64,8 @@ def load_image(source: ImageSource) -> Any:
     except (binascii.Error, ValueError):
         content = b""
     if not content:
-        shown = source if len(source) <= 80 else f"{source[:77]}..."
+        # Long enough for any path; base64 data is longer.
+        shown = source if len(source) <= 300 else f"{source[:77]}..."
         raise ValueError(
             f"No image at {shown!r}: expected the path of a file, an http(s) URL, or base64 data, and found none of them."
         )
