@@ -1,7 +1,9 @@
 """The quickstart: its sentences, its pictures, its marks, and a run that is small but whole."""
 
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -444,6 +446,30 @@ class TestExamples:
         output = self.output_of("fine_tune_lora.py", output_dir, *arguments)
         assert output.count(" -> ") == 4
         assert (tmp_path / "adapter_model.safetensors").is_file()
+
+    def test_finetune_your_language(self, run, tmp_path):
+        """The script and its files as they stand, but for the number of records and steps."""
+        output_dir, _ = run
+        shutil.copytree(PROJECT / "examples", tmp_path / "examples")
+        shutil.copytree(output_dir, tmp_path / "outputs" / "quickstart")
+        fewer = {
+            "1600": "40",
+            "200": "6",
+            "num_train_epochs: 3": "max_steps: 2",
+            "eval_records: 64": "eval_records: 4",
+        }
+        for name in ("finetune_your_language.py", "finetune_your_language.yaml"):
+            path = tmp_path / "examples" / name
+            text = path.read_text(encoding="utf-8")
+            for old, new in fewer.items():
+                text = text.replace(old, new)
+            path.write_text(text, encoding="utf-8")
+        environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+        command = [sys.executable, "examples/finetune_your_language.py"]
+        done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", cwd=tmp_path, env=environment)
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert "Right on 6 pictures that it has never seen:" in done.stdout
+        assert (tmp_path / "outputs" / "your-language" / "run" / "model" / "model.safetensors").is_file()
 
     def test_every_example_is_listed(self):
         listed = (PROJECT / "examples" / "README.md").read_text(encoding="utf-8")

@@ -260,6 +260,9 @@ def test_the_card_states_data_recipe_versions_and_metrics(lora_run, prepared):
     for words in ("learning_rate", "0.001", "lora_r", "trl", "transformers", prepared.name, "eval_loss", "ar", "hi"):
         assert words in card
     assert str(lora_run) not in card and str(GOLDEN) not in card
+    assert "max_steps" in card and "num_train_epochs" not in card
+    # Most of the golden records are English.
+    assert "What is in this picture?" in card
 
 
 def test_a_finished_run_is_left_alone(lora_run, write_recipe):

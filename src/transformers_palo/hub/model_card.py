@@ -39,7 +39,20 @@ from .results import EvaluationResults, to_eval_results
 THIS_FOLDER = "path/to/this/folder"
 
 EXAMPLE_IMAGE = "photo.jpg"
-EXAMPLE_QUESTION = "इस तस्वीर में क्या है?"
+# "What is in this picture?"
+EXAMPLE_QUESTIONS = {
+    "en": "What is in this picture?",
+    "zh": "这张图片里有什么?",
+    "hi": "इस तस्वीर में क्या है?",
+    "es": "¿Qué hay en esta imagen?",
+    "fr": "Que voit-on sur cette image ?",
+    "ar": "ماذا يوجد في هذه الصورة؟",
+    "bn": "এই ছবিতে কী আছে?",
+    "ru": "Что изображено на этой картинке?",
+    "ur": "اس تصویر میں کیا ہے؟",
+    "ja": "この画像には何が写っていますか?",
+}
+EXAMPLE_QUESTION = EXAMPLE_QUESTIONS["hi"]
 
 PAPER = "https://arxiv.org/abs/2402.14818"
 

@@ -25,7 +25,7 @@ from peft import PeftModel
 from transformers import GenerationConfig
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
-from ..hub.model_card import PaloModelCard, TrainingData, architecture_facts
+from ..hub.model_card import EXAMPLE_QUESTION, EXAMPLE_QUESTIONS, PaloModelCard, TrainingData, architecture_facts
 from ..models.palo.modeling_palo import PaloForConditionalGeneration
 from .recipe import Recipe
 from .trainer import PaloSFTTrainer
@@ -160,10 +160,20 @@ def model_card(trainer: PaloSFTTrainer, recipe: Recipe, records: Mapping[str, in
         facts=architecture_facts(trainer.palo_model.config, trainer.palo_model.num_parameters()),
         data=[TrainingData(name=Path(str(recipe.data.dataset)).name, records=sum(records.values()))],
         records_by_language=dict(records),
-        recipe={name: settings[name] for name in _TOLD if settings.get(name) is not None},
+        # Of no record: a card is published, the data need not be.
+        example_question=EXAMPLE_QUESTIONS.get(max(records, key=lambda code: records[code]), EXAMPLE_QUESTION),
+        recipe={name: settings[name] for name in _told(settings)},
         metrics=_last_metrics(trainer.state.log_history),
         versions={package: importlib.metadata.version(package) for package in _PACKAGES},
     )
+
+
+def _told(settings: Mapping[str, Any]) -> list[str]:
+    """Settings that say something about this run."""
+    untold = {"num_train_epochs"} if settings["max_steps"] > 0 else {"max_steps"}
+    if not settings["use_peft"]:
+        untold |= {name for name in _TOLD if name.startswith("lora_")}
+    return [name for name in _TOLD if settings.get(name) is not None and name not in untold]
 
 
 def _adapter_card(card: PaloModelCard) -> PaloModelCard:
