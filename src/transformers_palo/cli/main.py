@@ -20,7 +20,7 @@ from collections.abc import Callable
 
 import typer
 
-from . import ask, convert, data, env, publish, quickstart, train
+from . import ask, convert, data, env, publish, quickstart, train, translate
 
 
 app = typer.Typer(
@@ -43,6 +43,7 @@ for name, command in COMMANDS.items():
     app.command(name)(command)
 app.add_typer(data.app, name="data")
 app.command("train", context_settings=train.CONTEXT)(train.train)
+app.add_typer(translate.app, name="translate")
 
 
 @app.callback()

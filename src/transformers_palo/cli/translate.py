@@ -1,0 +1,129 @@
+# Copyright 2026 The transformers-palo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""`palo translate`: English instruction data into nine languages, checked, repaired, reviewed."""
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+app = typer.Typer(no_args_is_help=True)
+
+# What the extra of that name brings.
+_NEEDED = ("openai", "lingua", "ijson")
+
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
+
+
+@app.callback()
+def translate() -> None:
+    """Translate LLaVA-format records by any OpenAI-compatible endpoint, check, review and build training files.
+
+    Example:  palo translate run --input llava_instruct_150k.json --languages hi,ar,ur --output-dir run
+    --base-url http://localhost:8000/v1 --model Qwen/Qwen3-32B
+    """
+    if missing := [module for module in _NEEDED if find_spec(module) is None]:
+        raise ImportError(
+            f"palo translate needs {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed: "
+            "install transformers-palo with its [translate] extra."
+        )
+
+
+@app.command()
+def run(
+    input: Annotated[Path, typer.Option(help="LLaVA-format records: a JSON array, JSON lines or parquet.")],
+    languages: Annotated[str, typer.Option(help="Codes of the target languages, divided by commas: hi,ar,ur")],
+    output_dir: Annotated[Path, typer.Option(help="The run's folder; the same command continues it.")],
+    model: Annotated[str, typer.Option(help="The translator, as the endpoint calls it.")],
+    base_url: Annotated[
+        str, typer.Option(help="An OpenAI-compatible endpoint; its key, if it wants one, is OPENAI_API_KEY.")
+    ] = "https://api.openai.com/v1",
+    concurrency: Annotated[int, typer.Option(min=1, help="Requests at a time.")] = 64,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first records of the input.")] = None,
+    shard: Annotated[str, typer.Option(help="Only a part: 1/4 to 4/4 on four machines; 'build' merges them.")] = "1/1",
+    requests_per_minute: Annotated[int | None, typer.Option(min=1, help="The endpoint's limit, if any.")] = None,
+    tokens_per_minute: Annotated[int | None, typer.Option(min=1, help="The endpoint's limit, if any.")] = None,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that an answer may take.")] = 120.0,
+    max_attempts: Annotated[int, typer.Option(min=1, help="How often a turn that fails is asked for.")] = 3,
+    whole_conversations: Annotated[
+        bool, typer.Option("--whole-conversations", help="One structured request a record instead of one a turn.")
+    ] = False,
+    glossary: Annotated[Path | None, typer.Option(help="CSV of terms with columns en, hi, ar ...")] = None,
+    examples: Annotated[
+        Path | None, typer.Option(help="Few-shot examples: records of language, english and translation.")
+    ] = None,
+    price_prompt: Annotated[float | None, typer.Option(min=0, help="Dollars for a million prompt tokens.")] = None,
+    price_completion: Annotated[float | None, typer.Option(min=0, help="The same for completion tokens.")] = None,
+    estimate: Annotated[bool, typer.Option("--estimate", help="Say tokens and cost, and send nothing.")] = False,
+) -> None:
+    """Translate records; interrupted at any moment, the same command goes on where it was.
+
+    RUN then holds LANG.jsonl (accepted), LANG.rejects.jsonl (with reasons) and journal.sqlite (every exchange).
+
+    Example:  palo translate run --input llava_instruct_150k.json --languages hi,ar,ur --output-dir run
+    --base-url http://localhost:8000/v1 --model Qwen/Qwen3-32B
+    """
+    from ..llm import Endpoint, Prices
+    from ..translation.estimate import estimate as estimate_job
+    from ..translation.estimate import estimate_table
+    from ..translation.run import Job, translate_file
+    from ..translation.store import Shard
+
+    job = Job(
+        input=input,
+        output_dir=output_dir,
+        languages=[code for code in languages.split(",") if code.strip()],
+        model=model,
+        max_attempts=max_attempts,
+        whole_conversations=whole_conversations,
+        limit=limit,
+        shard=Shard.parse(shard),
+        glossary=glossary,
+        examples=examples,
+    )
+    prices = None
+    if price_prompt is not None or price_completion is not None:
+        prices = Prices(price_prompt or 0.0, price_completion or 0.0)
+    if estimate:
+        typer.echo(estimate_table(estimate_job(job), prices))
+        return
+    endpoint = Endpoint(
+        base_url,
+        concurrency=concurrency,
+        requests_per_minute=requests_per_minute,
+        tokens_per_minute=tokens_per_minute,
+        timeout=timeout,
+    )
+    summary = translate_file(job, endpoint, prices)
+    for language in summary.accepted | summary.rejected | summary.unanswered:
+        typer.echo(f"{language}: {summary.accepted[language]:,} accepted, {summary.rejected[language]:,} rejected")
+    typer.echo(summary.usage.describe(prices))
+    if waiting := summary.unanswered.total():
+        raise RuntimeError(
+            f"{waiting:,} of the translations have no answer yet ({summary.why_unanswered}): run the same command again."
+        )
+
+
+@app.command()
+def check(run: Run) -> None:
+    """Say what the checks found: a table of languages and reasons, also written to RUN as checks.json and checks.md.
+
+    Example:  palo translate check run
+    """
+    from ..translation.report import check_run, console_report
+
+    typer.echo(console_report(check_run(run)))
+    typer.echo(f"\nExamples of each: {run / 'checks.md'}")

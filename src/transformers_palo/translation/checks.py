@@ -1,0 +1,458 @@
+# Copyright 2026 The transformers-palo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What can be wrong with a translation, told by machine: named checks, each of which says why it does not pass."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import TYPE_CHECKING
+
+from .english import FUNCTION_WORDS, UNITS, quoted_words, sentence_starts
+from .masking import PLACEHOLDER, protected_spans, without_spans
+from .numbers import changed_numbers
+from .scripts import count_scripts, script_of
+from .targets import Target
+
+
+if TYPE_CHECKING:
+    from lingua import LanguageDetector
+
+# Thresholds, set on the first set of labelled sentences (modeling_tests/fixtures/translation).
+OWN_SCRIPT_SHARE = 0.6
+WORDS_TO_TELL_A_LANGUAGE = 8
+WORDS_TO_TELL_ENGLISH = 4
+LEAST_CONFIDENCE = 0.1
+RIVAL_CONFIDENCE = 0.8
+ENGLISH_CONFIDENCE = 0.9
+KANJI_WITHOUT_KANA = 12
+FOREIGN_LETTER_SHARE = 0.1
+# The middle of a language's bounds is its usual length; a sentence more or less shows from these shares of it on.
+LENGTH_SLACK = 10
+SENTENCE_LOST, SENTENCE_ADDED = 0.8, 1.4
+CHARACTERS_TO_COUNT_SENTENCES = 60
+WORDS_TO_BE_TRUNCATED = 4
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Why a translation does not pass.
+
+    Attributes:
+        reason: Its code, a key of `REASONS`.
+        detail: What was found.
+    """
+
+    reason: str
+    detail: str
+
+
+# Reason code -> what is told to a translator that is asked again.
+REASONS: dict[str, str] = {
+    "empty": "It was empty.",
+    "refusal": "It refused. The text is harmless data: translate it whatever it says.",
+    "chatter": "It talked about the translation. Reply with the translation alone.",
+    "placeholder_lost": "It lost or added an image placeholder.",
+    "markup_changed": "It changed tokens, code, tags, list markers, bold marks or line breaks. Keep all of them as they are.",
+    "bidi_control": "It contained invisible direction characters. Leave them out.",
+    "wrong_language": "It was not in the language that was asked for, or not in its standard script.",
+    "untranslated": "It left English words. Translate or transliterate all of them.",
+    "mixed_script": "It mixed letters of another script into words.",
+    "number_changed": "It changed, lost or added numbers. Keep every number.",
+    "repeated": "It repeated itself. Say everything once, as the text does.",
+    "truncated": "It broke off before the end. Translate the whole text, with its last punctuation mark.",
+    "length_ratio": "It was far too short or too long. Translate everything, and add nothing.",
+    "turn_count": "It had another number of turns. Give one translation for each turn, in their order.",
+}
+
+
+class Pair:
+    """A text and its translation, and what several checks want to know of them."""
+
+    def __init__(self, source: str, translation: str, target: Target, finish_reason: str = "stop") -> None:
+        self.source = source
+        self.translation = translation
+        self.target = target
+        self.finish_reason = finish_reason
+        self.plain_source = without_spans(source).strip()
+        self.plain = without_spans(translation).strip()
+
+    @cached_property
+    def is_latin(self) -> bool:
+        return "LATIN" in self.target.scripts
+
+    @cached_property
+    def scripts(self) -> dict[str, int]:
+        return count_scripts(self.plain)
+
+    @cached_property
+    def source_scripts(self) -> dict[str, int]:
+        return count_scripts(self.plain_source)
+
+    @cached_property
+    def own_letters(self) -> int:
+        return sum(count for script, count in self.scripts.items() if script in self.target.scripts)
+
+    @cached_property
+    def leftovers(self) -> list[str]:
+        """English words of the translation that are no names, units or quotations."""
+        return _latin_leftovers(self) if self.is_latin else _foreign_leftovers(self)
+
+    @cached_property
+    def foreign_letters(self) -> list[str]:
+        foreign = set(self.target.foreign_letters) - set(self.source)
+        return [character for character in self.plain if character in foreign]
+
+
+def check_translation(source: str, translation: str, target: Target, finish_reason: str = "stop") -> list[Finding]:
+    """Check a translated turn; an empty list if nothing is wrong.
+
+    Args:
+        source: The English text.
+        translation: Its translation, with everything that was protected back in place.
+        target: The language that it should be in.
+        finish_reason: Why the model stopped: `"length"` if it was cut off.
+    """
+    pair = Pair(source, translation, target, finish_reason)
+    findings = []
+    for reason, check in CHECKS.items():
+        detail = check(pair)
+        if detail is None:
+            continue
+        findings.append(Finding(reason, detail))
+        if reason in _SAYS_IT_ALL:
+            break
+    return findings
+
+
+def check_turn_count(source: list[str], translation: list[str]) -> list[Finding]:
+    """Check that a conversation has as many turns as its translation."""
+    if len(source) == len(translation):
+        return []
+    return [Finding("turn_count", f"expected {len(source)} turns, found {len(translation)}")]
+
+
+def _empty(pair: Pair) -> str | None:
+    if any(map(str.isalnum, pair.translation.replace(PLACEHOLDER, ""))):
+        return None
+    return f"found {pair.translation!r}"
+
+
+_ENGLISH_REFUSAL = re.compile(
+    r"\b(i['’]?m|i am) (very )?(sorry|afraid|unable)|\bi (cannot|can['’]t|can not|won['’]t) (\w+ )?(translat|help|assist|provid|"
+    r"fulfil|comply|answer|do that|identify|complete|process)|\bas an? (ai|artificial intelligence|language model)",
+    flags=re.IGNORECASE,
+)
+
+
+def _refusal(pair: Pair) -> str | None:
+    if _ENGLISH_REFUSAL.search(pair.source):
+        return None
+    if match := _ENGLISH_REFUSAL.search(pair.plain) or _search(pair.target.refusals, pair.plain):
+        return f"found {match[0]!r}"
+    return None
+
+
+_ENGLISH_CHATTER = re.compile(
+    r"\A\s*(sure|certainly|of course|okay|ok|absolutely)\b[!,.:]|\bhere(['’]s| is| are)\b.{0,30}\btranslat|"
+    r"\A\W*(\w+ )?translation\s*(in|into|to)?\s*\w*\W*:|\A\s*in (hindi|urdu|arabic|bengali|russian|chinese|japanese|french|spanish)\W*:|"
+    r"^\W*(translator['’]?s )?note\s*:|let me know if|hope this helps|^\W*(translation|translated text|output)\s*:|<<<|>>>",
+    flags=re.IGNORECASE | re.MULTILINE,
+)
+
+
+def _chatter(pair: Pair) -> str | None:
+    if (match := _ENGLISH_CHATTER.search(pair.plain)) and not _ENGLISH_CHATTER.search(pair.plain_source):
+        return f"found {match[0].strip()!r}"
+    # A text that speaks of translations, notes or hopes itself may be translated so.
+    if re.search(r"translat|\bnotes?\b|\bhope|\bsure\b|of course|certainly|okay", pair.source, flags=re.IGNORECASE):
+        return None
+    if match := _search(pair.target.chatter, pair.plain):
+        return f"found {match[0].strip()!r}"
+    return None
+
+
+def _placeholder_lost(pair: Pair) -> str | None:
+    expected, found = pair.source.count(PLACEHOLDER), pair.translation.count(PLACEHOLDER)
+    return None if expected == found else f"expected {expected} {PLACEHOLDER}, found {found}"
+
+
+_MARKDOWN = {
+    "bullets": re.compile(r"^\s*[-*•]\s", flags=re.MULTILINE),
+    "numbered items": re.compile(r"^\s*\d+[.)、．]\s*\S", flags=re.MULTILINE),
+    "headings": re.compile(r"^#{1,6}\s", flags=re.MULTILINE),
+    "bold marks": re.compile(r"\*\*"),
+    "table bars": re.compile(r"^\s*\|", flags=re.MULTILINE),
+    "paragraphs": re.compile(r"\n\s*\n"),
+    "line breaks": re.compile(r"\n+"),
+}
+
+
+def _markup_changed(pair: Pair) -> str | None:
+    expected, found = protected_spans(pair.source), protected_spans(pair.translation)
+    expected[PLACEHOLDER] = found[PLACEHOLDER] = 0
+    if lost := expected - found:
+        return f"lost {', '.join(map(repr, lost))}"
+    if added := found - expected:
+        return f"added {', '.join(map(repr, added))}"
+    for name, pattern in _MARKDOWN.items():
+        before, after = (len(pattern.findall(text.strip())) for text in (pair.source, pair.translation))
+        if before != after:
+            return f"expected {before} {name}, found {after}"
+    return None
+
+
+_BIDI_CONTROLS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def _bidi_control(pair: Pair) -> str | None:
+    found = set(_BIDI_CONTROLS.findall(pair.translation)) - set(_BIDI_CONTROLS.findall(pair.source))
+    return f"found {', '.join(f'U+{ord(character):04X}' for character in sorted(found))}" if found else None
+
+
+def _wrong_language(pair: Pair) -> str | None:
+    foreign = sum(map(len, pair.leftovers)) if not pair.is_latin else 0
+    foreign += sum(
+        count
+        for script, count in pair.scripts.items()
+        if script not in pair.target.scripts and script != "LATIN" and script not in pair.source_scripts
+    )
+    if foreign and pair.own_letters / (pair.own_letters + foreign) < OWN_SCRIPT_SHARE:
+        return f"{pair.own_letters} of {pair.own_letters + foreign} letters are of its script"
+    if len(pair.foreign_letters) > max(2, FOREIGN_LETTER_SHARE * pair.own_letters):
+        return f"letters of another language: {''.join(dict.fromkeys(pair.foreign_letters))[:20]}"
+    if (
+        "HIRAGANA" in pair.target.scripts
+        and pair.own_letters >= KANJI_WITHOUT_KANA
+        and not (pair.scripts.get("HIRAGANA") or pair.scripts.get("KATAKANA"))
+    ):
+        return "Japanese without kana"
+    return _rival_language(pair) if pair.target.rivals else None
+
+
+def _rival_language(pair: Pair) -> str | None:
+    # Names and quotations of the source say nothing about the language, nor do other scripts.
+    quoted = quoted_words(pair.source)
+    words = [
+        word
+        for word in re.findall(r"[^\W\d_]+", pair.plain)
+        if word not in quoted and script_of(word[0]) in pair.target.scripts
+    ]
+    if len(words) < WORDS_TO_TELL_ENGLISH:
+        return None
+    confidence = _confidences(" ".join(words), pair.target)
+    rival = max(pair.target.rivals, key=lambda code: confidence.get(code, 0.0))
+    # Neighbours share short sentences.
+    if len(words) < WORDS_TO_TELL_A_LANGUAGE and rival != "en":
+        return None
+    if confidence.get(pair.target.code, 0.0) < LEAST_CONFIDENCE and confidence.get(rival, 0.0) > RIVAL_CONFIDENCE:
+        return f"reads like {rival} ({confidence[rival]:.0%})"
+    return None
+
+
+def _untranslated(pair: Pair) -> str | None:
+    if pair.leftovers:
+        return f"English left: {', '.join(dict.fromkeys(pair.leftovers))}"
+    if not pair.is_latin:
+        nothing_else = not pair.own_letters and re.search(r"[A-Z][a-z]{2}", pair.plain)
+        return f"English left: {pair.plain!r}" if nothing_else else None
+    for sentence in re.split(r"(?<=[.!?…])\s+|\n", pair.plain):
+        words = re.findall(r"[^\W\d_]+", sentence)
+        if len(words) > WORDS_TO_TELL_ENGLISH:
+            english = _confidences(" ".join(words), pair.target).get("en", 0.0)
+            if english > ENGLISH_CONFIDENCE:
+                return f"an English sentence: {sentence.strip()!r}"
+    return None
+
+
+_LATIN_WORD = re.compile(r"[^\W\d_](?:[^\W\d_]|['’-](?=[^\W\d_]))*")
+
+
+def _foreign_leftovers(pair: Pair) -> list[str]:
+    """In a text of another script: words in Latin letters that the source does not write as a name."""
+    quoted, starts = quoted_words(pair.source), sentence_starts(pair.plain_source)
+    source_words = set(_LATIN_WORD.findall(pair.plain_source))
+    left = []
+    for match in re.finditer(r"[A-Za-zÀ-ÖØ-öø-ɏ](?:[A-Za-zÀ-ÖØ-öø-ɏ]|['’-](?=[A-Za-z]))*", pair.plain):
+        word = match[0]
+        if len(word) == 1 or word in quoted or word.lower() in UNITS or not word[1:].islower():
+            continue
+        if word[0].islower() or word.lower() in FUNCTION_WORDS or (word not in source_words) or word in starts:
+            left.append(word)
+    return left
+
+
+def _latin_leftovers(pair: Pair) -> list[str]:
+    """In a text in Latin letters: English function words, and words of the source that look like nothing but English."""
+    quoted = quoted_words(pair.source)
+    words_of_source = _LATIN_WORD.findall(pair.plain_source)
+    common = {word for word in words_of_source if word.islower()} | {word.lower() for word in words_of_source[:1]}
+    spelling = re.compile(pair.target.english_spellings or r"(?!)")
+    words = _LATIN_WORD.findall(pair.plain)
+    left = []
+    for index, (before, word, after) in enumerate(zip(["", *words], words, [*words[1:], ""], strict=False)):
+        lower = word.lower()
+        if word in quoted or {lower, lower.removesuffix("s")} & (pair.target.loanwords | UNITS):
+            continue
+        if lower in FUNCTION_WORDS:
+            # The title of a film keeps its "of the".
+            titles = (word if word.istitle() else before, after)
+            in_a_name = all(title in words_of_source and title.istitle() for title in titles)
+            if not in_a_name:
+                left.append(word)
+        elif lower in common and (word == lower or index == 0) and len(word) > 2 and spelling.search(lower):
+            left.append(word)
+    return left
+
+
+def _mixed_script(pair: Pair) -> str | None:
+    for script in pair.scripts:
+        if script in _SCRIPTS and script not in pair.target.scripts | {"LATIN"} and script not in pair.source_scripts:
+            letters = dict.fromkeys(character for character in pair.plain if script_of(character) == script)
+            return f"{script.capitalize()} letters: {''.join(letters)[:20]}"
+    if "CYRILLIC" in pair.target.scripts and (match := _HOMOGLYPHS.search(pair.plain)):
+        return f"Latin letters within {match[0]!r}"
+    if pair.foreign_letters:
+        return f"letters of another language: {''.join(dict.fromkeys(pair.foreign_letters))[:20]}"
+    return None
+
+
+_SCRIPTS = frozenset(
+    """ARABIC ARMENIAN BENGALI CJK CYRILLIC DEVANAGARI ETHIOPIC GEORGIAN GREEK GUJARATI GURMUKHI HANGUL HEBREW HIRAGANA
+    KANNADA KATAKANA KHMER LAO LATIN MALAYALAM MONGOLIAN MYANMAR ORIYA SINHALA TAMIL TELUGU THAI TIBETAN""".split()
+)
+# A Cyrillic word with Latin letters that look the same.
+_HOMOGLYPHS = re.compile(
+    r"[А-Яа-яЁё]+[aceopxyABCEHKMOPTXk]+[А-Яа-яЁё]*|(?<![^\W_])[aceopxyABCEHKMOPTX]+[А-Яа-яЁё]{2,}"
+)
+
+
+def _number_changed(pair: Pair) -> str | None:
+    lost, added = changed_numbers(pair.plain_source, pair.plain, pair.target)
+    parts = [
+        f"{what} {', '.join(f'{value:g}' for value in sorted(values))}"
+        for what, values in (("lost", lost), ("added", added))
+        if values
+    ]
+    return "; ".join(parts) or None
+
+
+_PHRASE_AGAIN = re.compile(r"(\S.{1,60}?\S)(?:[\s,،、，।۔.。]*\1){2,}", flags=re.DOTALL)
+_SENTENCE = re.compile(r"[^.!?।۔؟。！？\n]{8,}")
+
+
+def _repeated(pair: Pair) -> str | None:
+    match = _PHRASE_AGAIN.search(pair.plain)
+    if (
+        match
+        and any(map(str.isalpha, match[1]))
+        and len(match[0]) > 14
+        and not _PHRASE_AGAIN.search(pair.plain_source)
+    ):
+        return f"{match[1]!r} again and again"
+    sentences = [sentence.strip() for sentence in _SENTENCE.findall(pair.plain)]
+    twice = {sentence for sentence in sentences if sentences.count(sentence) > 1}
+    said = [sentence.strip() for sentence in _SENTENCE.findall(pair.plain_source)]
+    if twice and len(said) == len(set(said)):
+        return f"{min(twice)!r} twice"
+    return None
+
+
+_CLOSING = "\"'”’»」』）)]}*_` \u00a0\u202f\n"
+_ENDS = ".!?:;。！？：；…"
+
+
+def _truncated(pair: Pair) -> str | None:
+    if pair.finish_reason == "length":
+        return "the model reached its limit"
+    ends = set(_ENDS) | set(pair.target.terminators)
+    source_end, end = pair.source.rstrip(_CLOSING)[-1:], pair.translation.rstrip(_CLOSING)[-1:]
+    if end in set(",،、，-–—(«“「・") and source_end not in set(",-–—("):
+        return f"ends with {end!r}"
+    long = len(pair.plain_source.split()) > WORDS_TO_BE_TRUNCATED
+    # Behind a protected span nothing more can be expected.
+    if (
+        long
+        and source_end in set(_ENDS)
+        and end not in ends
+        and pair.plain
+        and pair.translation.rstrip().endswith(pair.plain[-1])
+    ):
+        return f"ends with {pair.plain[-12:]!r}, without a final mark"
+    for opening, closing in ("()", "（）", "«»", "「」", "[]"):
+        if pair.plain.count(opening) > pair.plain.count(closing) and pair.plain_source.count(
+            "("
+        ) == pair.plain_source.count(")"):
+            return f"{opening} is never closed"
+    return None
+
+
+def _length_ratio(pair: Pair) -> str | None:
+    expected, found = len(pair.plain_source), len(pair.plain)
+    low, high = (bound * expected for bound in pair.target.length)
+    if not low - LENGTH_SLACK <= found <= high + LENGTH_SLACK:
+        return f"expected {max(0, low - LENGTH_SLACK):.0f} to {high + LENGTH_SLACK:.0f} characters, found {found}"
+    if expected < CHARACTERS_TO_COUNT_SENTENCES:
+        return None
+    usual = (low * high) ** 0.5
+    said, written = (len(_SENTENCE_END.findall(text)) for text in (pair.plain_source, pair.plain))
+    if (written < said and found < SENTENCE_LOST * usual) or (written > said and found > SENTENCE_ADDED * usual):
+        return f"expected {said} sentences in about {usual:.0f} characters, found {written} in {found}"
+    return None
+
+
+_SENTENCE_END = re.compile(r"[.!?。！？।۔؟…]+(?=\s|$|[^\W\d_])")
+
+
+# In the order in which reasons are given; behind those that say it all, no other is asked for.
+CHECKS: dict[str, Callable[[Pair], str | None]] = {
+    "empty": _empty,
+    "refusal": _refusal,
+    "chatter": _chatter,
+    "placeholder_lost": _placeholder_lost,
+    "markup_changed": _markup_changed,
+    "bidi_control": _bidi_control,
+    "wrong_language": _wrong_language,
+    "untranslated": _untranslated,
+    "mixed_script": _mixed_script,
+    "number_changed": _number_changed,
+    "repeated": _repeated,
+    "truncated": _truncated,
+    "length_ratio": _length_ratio,
+}
+_SAYS_IT_ALL = {"empty", "refusal", "wrong_language"}
+
+
+def _search(patterns: tuple[str, ...], text: str) -> re.Match[str] | None:
+    return next(
+        (match for pattern in patterns if (match := re.search(pattern, text, flags=re.IGNORECASE | re.MULTILINE))),
+        None,
+    )
+
+
+def _confidences(text: str, target: Target) -> dict[str, float]:
+    values = _detector((target.code, *target.rivals)).compute_language_confidence_values(text)
+    return {value.language.iso_code_639_1.name.lower(): value.value for value in values}
+
+
+@cache
+def _detector(codes: tuple[str, ...]) -> "LanguageDetector":
+    try:
+        from lingua import IsoCode639_1, LanguageDetectorBuilder
+    except ImportError:
+        raise ImportError("Checking translations needs lingua: pip install 'transformers-palo[translate]'") from None
+
+    iso_codes = [getattr(IsoCode639_1, code.upper()) for code in dict.fromkeys(codes)]
+    # Its small models: 20 MB instead of 300 MB for all targets together, and as good on whole sentences.
+    return LanguageDetectorBuilder.from_iso_codes_639_1(*iso_codes).with_low_accuracy_mode().build()

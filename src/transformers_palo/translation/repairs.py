@@ -1,0 +1,185 @@
+# Copyright 2026 The transformers-palo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Repairs of what translators often get wrong about punctuation; each leaves alone what is right already."""
+
+import re
+import unicodedata
+from collections.abc import Callable
+
+from .masking import mask_spans, unmask_spans
+from .scripts import script_of
+from .targets import Target
+
+
+def repair(text: str, target: Target) -> tuple[str, tuple[str, ...]]:
+    """Mend a translation, its protected spans aside. Mending twice is mending once.
+
+    Returns:
+        The text, and the names of the repairs that changed it.
+    """
+    masked, spans = mask_spans(text)
+    done = []
+    for name, function in REPAIRS.items():
+        repaired = function(masked, target)
+        if repaired != masked:
+            done.append(name)
+            masked = repaired
+    return unmask_spans(masked, spans), tuple(done)
+
+
+def _unicode(text: str, target: Target) -> str:
+    return unicodedata.normalize("NFC", text)
+
+
+def _letters(text: str, target: Target) -> str:
+    return text.translate({ord(letter): own for letter, own in target.letters.items()}) if target.letters else text
+
+
+def _quotes(text: str, target: Target) -> str:
+    """Straight quotation marks that come in pairs become the language's own."""
+    opening, closing = target.quotes
+    return "\n".join(_quotes_of_line(line, opening, closing) for line in text.split("\n"))
+
+
+def _quotes_of_line(line: str, opening: str, closing: str) -> str:
+    # 5" is five inches.
+    if line.count('"') % 2 or re.search(r'\d"', line):
+        return line
+    parts = line.split('"')
+    quoted = [f"{opening}{part.strip()}{closing}" if index % 2 else part for index, part in enumerate(parts)]
+    return "".join(quoted)
+
+
+def _marks(text: str, target: Target) -> str:
+    """ASCII punctuation beside a letter of the language's script becomes the language's own."""
+    if not target.marks:
+        return text
+    characters = list(text)
+    for index, character in enumerate(characters):
+        mark = target.marks.get(character)
+        if mark and _belongs_to_script(text, index, target) and not _between_digits(text, index):
+            characters[index] = mark
+    return "".join(characters)
+
+
+def _belongs_to_script(text: str, index: int, target: Target) -> bool:
+    """Whether the nearest letter before (or, for an opening bracket, behind) is of the language's script."""
+    around = text[index + 1 :] if text[index] == "(" else text[:index][::-1]
+    script = next((script for character in around if (script := script_of(character))), None)
+    if script is None:
+        rest = text[:index] if text[index] == "(" else text[index + 1 :]
+        script = next((script for character in rest if (script := script_of(character))), None)
+    return script in target.scripts
+
+
+def _between_digits(text: str, index: int) -> bool:
+    return text[index - 1 : index].isdigit() and text[index + 1 : index + 2].isdigit()
+
+
+def _full_stop(text: str, target: Target) -> str:
+    """The full stop that ends a sentence becomes the language's own; in abbreviations and numbers it stays."""
+    if target.full_stop == ".":
+        return text
+    if target.full_stop == "।":
+        text = re.sub(r"(?<=[^\s|])\s*\|(?=\s|$)", "।", text) if not re.search(r"^\s*\|", text, re.MULTILINE) else text
+
+    def own(match: re.Match[str]) -> str:
+        before = text[: match.start()]
+        word = re.split(r"[\s.(«“「]", before)[-1]
+        last = next((character for character in reversed(before.rstrip(_CLOSING)) if script_of(character)), "")
+        in_list = re.search(r"(?:\A|\n)\s*\d+\Z", before)
+        if in_list or word in target.abbreviations or not last or script_of(last) not in target.scripts:
+            return match[0]
+        return target.full_stop
+
+    return re.sub(rf"(?<=[^\s.])[ \u00a0]*\.(?=\s|$|[{re.escape(_CLOSING)}]|[^\W\d_a-zA-Z])(?!\.)", own, text)
+
+
+_CLOSING = '"”»」』)）]'
+
+
+def _inner_spaces(text: str, target: Target) -> str:
+    """Chinese and Japanese: no spaces between characters, nor round full-width marks."""
+    if target.spacing != "none":
+        return text
+    character = r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff々〇]"
+    mark = r"[，。、？！：；（）「」『』“”《》…]"
+    space = r"[ \t\u00a0\u3000]+"
+    return re.sub(
+        rf"(?<={character}){space}(?={character})|(?<={mark}){space}(?=\S)|(?<=\S){space}(?={mark})", "", text
+    )
+
+
+def _spacing(text: str, target: Target) -> str:
+    """No space before a closing mark, one behind it."""
+    if target.spacing == "none":
+        return text
+    own = "".join({*target.marks.values(), *target.terminators} - {"…"})
+    low = own + (",." if target.spacing == "french" else ",.;:!?")
+    # Latin marks also stand within words and numbers (e.g., 3.5, www.x.org): there the space is not ours to add.
+    if own:
+        text = re.sub(rf"(?<=[{re.escape(own)}])(?=[^\W_]|[«“⟦])", " ", text)
+    text = re.sub(
+        rf"(?<=[^\s])[ \u00a0\u202f]+(?=[{re.escape(low)}](?:[\s{re.escape(_CLOSING)}{re.escape(low)}]|[^\W\d_]|$))",
+        "",
+        text,
+    )
+    return re.sub(r"(?<=[^\W\d_A-Za-z]),(?=[^\W\d_A-Za-z])", ", ", text)
+
+
+def _french_spacing(text: str, target: Target) -> str:
+    """A no-break space before ; : ! ? and within « »."""
+    if target.spacing != "french":
+        return text
+    text = re.sub(r"«[ \u00a0\u202f]*", "«\u00a0", text)
+    text = re.sub(r"(?<=\S)[ \u00a0\u202f]*»", "\u00a0»", text)
+    text = re.sub(r"(?<=[^\s;:!?«(\[/])[ \u00a0\u202f]*([;!?])", "\u00a0\\1", text)
+    text = re.sub(
+        r"(?<=[^\s;:!?\d])[ \u00a0\u202f]*:(?=[\s\u00a0]|$)|(?<=\d)[ \u00a0\u202f]*:(?=[\s\u00a0]|$)", "\u00a0:", text
+    )
+    return text
+
+
+_SPANISH_QUESTION = r"(?:(?:a|con|de|desde|en|hacia|para|por|sobre)\s+)?(?:qué|cómo|cuál(?:es)?|dónde|cuándo|quién(?:es)?|cuánt[oa]s?)\b"
+
+
+def _inverted_marks(text: str, target: Target) -> str:
+    """Spanish questions and exclamations open with their mark."""
+    if not target.inverted:
+        return text
+
+    def open_it(match: re.Match[str]) -> str:
+        lead, sentence, end = match.groups()
+        opening = "¿" if "?" in end else "¡"
+        if opening in sentence or not sentence:
+            return match[0]
+        # The mark stands where the question begins, which may be behind a comma: Hola, ¿cómo está?
+        if opening == "¿" and (asked := re.search(rf"(?<=, ){_SPANISH_QUESTION}", sentence, flags=re.IGNORECASE)):
+            return f"{lead}{sentence[: asked.start()]}¿{sentence[asked.start() :]}{end}"
+        return f"{lead}{opening}{sentence}{end}"
+
+    return re.sub(r"([\s\"«“(*_\-–—•]*(?:\d+[.)]\s+)?)([^.!?…\n]*)([?!]+)", open_it, text)
+
+
+REPAIRS: dict[str, Callable[[str, Target], str]] = {
+    "unicode": _unicode,
+    "letters": _letters,
+    "quotes": _quotes,
+    "marks": _marks,
+    "full_stop": _full_stop,
+    "inner_spaces": _inner_spaces,
+    "spacing": _spacing,
+    "french_spacing": _french_spacing,
+    "inverted_marks": _inverted_marks,
+}

@@ -1,0 +1,258 @@
+# Copyright 2026 The transformers-palo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""A file of English records into files of translated ones: killed at any moment, it goes on where it was."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..llm import ChatClient, Endpoint, JournalError, Prices, ProgressLine, UnansweredError, Usage
+from ..record_files import Record, RecordReader, open_records
+from .checks import Finding
+from .conversation import Outcome, Translator
+from .glossary import read_examples, read_glossary
+from .prompts import Prompter
+from .records import MalformedRecordError, as_line, english_turns, source_id, with_translation
+from .store import RunStore, Settings, Shard, sha256_of, written_whole
+from .targets import get_target
+
+
+# Records under way for each request at a time: what waits for the disk or for its checks leaves no slot empty.
+_RECORDS_PER_SLOT = 2
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to translate, and how.
+
+    Attributes:
+        input: File of LLaVA-format records.
+        output_dir: The run's folder.
+        languages: Codes of the target languages.
+        model: Name of the translator, as the endpoint knows it.
+        max_attempts: How often a turn is asked for before its record is rejected.
+        whole_conversations: Ask for whole conversations in one structured request at first.
+        limit: Only this many records from the start of the file.
+        shard: Only every n-th record.
+        glossary: CSV file with a column for each language.
+        examples: File of few-shot examples.
+    """
+
+    input: Path
+    output_dir: Path
+    languages: Sequence[str]
+    model: str
+    max_attempts: int = 3
+    whole_conversations: bool = False
+    limit: int | None = None
+    shard: Shard = field(default_factory=Shard)
+    glossary: Path | None = None
+    examples: Path | None = None
+
+    def prompters(self) -> list[Prompter]:
+        """What makes the requests, for each language.
+
+        Raises:
+            ValueError: A language is unknown or named twice, or glossary or examples are malformed.
+        """
+        targets = [get_target(language) for language in self.languages]
+        if twice := [code for code, count in Counter(target.code for target in targets).items() if count > 1]:
+            raise ValueError(f"Expected each language once, found {twice[0]} twice.")
+        if not targets:
+            raise ValueError("Expected at least one language, found none: --languages hi,ar,ur")
+        return [
+            Prompter(self.model, target, read_glossary(self.glossary, target), read_examples(self.examples, target))
+            for target in targets
+        ]
+
+    def records(self, reader: RecordReader) -> Iterator[tuple[int, Record]]:
+        """The records of this job with their positions in the file, from 0."""
+        for position, record in enumerate(reader):
+            if self.limit is not None and position >= self.limit:
+                return
+            if position in self.shard:
+                yield position, record
+
+
+@dataclass
+class Summary:
+    """What a run came to.
+
+    Attributes:
+        accepted: Records by language.
+        rejected: Records by language.
+        unanswered: Records by language that have no result yet.
+        why_unanswered: What the endpoint did instead, for one of them.
+        usage: Requests and tokens of this process.
+    """
+
+    accepted: Counter[str] = field(default_factory=Counter)
+    rejected: Counter[str] = field(default_factory=Counter)
+    unanswered: Counter[str] = field(default_factory=Counter)
+    why_unanswered: str = ""
+    usage: Usage = field(default_factory=Usage)
+
+
+def translate_file(job: Job, endpoint: Endpoint, prices: Prices | None = None) -> Summary:
+    """Translate a file; called again after an interruption, it goes on.
+
+    Writes `LANG.jsonl` (accepted records in the order of the input) and `LANG.rejects.jsonl` once every record has been
+    tried; until then everything is in `journal.sqlite`.
+
+    Raises:
+        OSError: A file cannot be read or written.
+        ValueError: The input is malformed, or the folder holds another run.
+        FatalEndpointError: The endpoint answers nothing.
+    """
+    prompters = job.prompters()
+    reader = open_records(job.input)
+    settings = Settings(
+        input_name=job.input.name,
+        input_sha256=sha256_of(job.input),
+        model=job.model,
+        shard=str(job.shard),
+        max_attempts=job.max_attempts,
+        whole_conversations=job.whole_conversations,
+        prompts={prompter.target.code: prompter.fingerprint for prompter in prompters},
+    )
+    before = job.input.stat()
+    store = RunStore(job.output_dir, settings)
+    try:
+        summary = asyncio.run(_Run(job, store, reader, prompters, prices).translate_all(endpoint))
+        after = job.input.stat()
+        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+            raise ValueError(f"{job.input} was changed while it was translated: restore it and run the command again.")
+        _write_files(job, store, reader, [prompter.target.code for prompter in prompters], summary)
+    finally:
+        store.close()
+    return summary
+
+
+class _Run:
+    """Many records at once, no more than a window of them in memory."""
+
+    def __init__(
+        self, job: Job, store: RunStore, reader: RecordReader, prompters: Sequence[Prompter], prices: Prices | None
+    ) -> None:
+        self._job = job
+        self._store = store
+        self._reader = reader
+        self._prompters = prompters
+        self._prices = prices
+        self._summary = Summary()
+        self._progress = ProgressLine()
+
+    async def translate_all(self, endpoint: Endpoint) -> Summary:
+        window = asyncio.Semaphore(_RECORDS_PER_SLOT * endpoint.concurrency)
+        async with ChatClient(endpoint, self._store.journal) as client:
+            self._summary.usage = client.usage
+            translators = [
+                Translator(client, prompter, self._job.max_attempts, self._job.whole_conversations)
+                for prompter in self._prompters
+            ]
+            finished = [self._store.finished(prompter.target.code) for prompter in self._prompters]
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for position, record in self._job.records(self._reader):
+                        as_line(record)  # what cannot be written is told now, not when all is translated
+                        for translator, done in zip(translators, finished, strict=True):
+                            if position < len(done) and done[position]:
+                                continue
+                            await window.acquire()
+                            task = group.create_task(self._translate_one(translator, position, record))
+                            task.add_done_callback(lambda _: window.release())
+                        self._show_progress()
+            except BaseExceptionGroup as errors:
+                raise _first(errors) from None
+            finally:
+                self._progress.close()
+        return self._summary
+
+    async def _translate_one(self, translator: Translator, position: int, record: Record) -> None:
+        language = translator.prompter.target.code
+        try:
+            outcome = await translator.translate(english_turns(record))
+        except MalformedRecordError as error:
+            outcome = Outcome()
+            outcome.reject(0, [Finding("malformed_source", str(error))])
+        except UnansweredError as error:
+            self._summary.unanswered[language] += 1
+            self._summary.why_unanswered = str(error)
+            return
+        await self._store.keep(language, position, outcome)
+        (self._summary.accepted if outcome.accepted else self._summary.rejected)[language] += 1
+
+    def _show_progress(self) -> None:
+        summary = self._summary
+        fraction = self._reader.position / max(1, self._reader.size)
+        self._progress.show(
+            fraction,
+            f"{summary.accepted.total():,} accepted, {summary.rejected.total():,} rejected; "
+            f"{summary.usage.describe(self._prices)}",
+        )
+
+
+def _first(errors: BaseExceptionGroup) -> BaseException:
+    """The error to tell: a full disk rather than what came of it."""
+    flat: list[BaseException] = []
+    for error in errors.exceptions:
+        flat.append(_first(error) if isinstance(error, BaseExceptionGroup) else error)
+    return next((error for error in flat if isinstance(error, JournalError)), flat[0])
+
+
+def _write_files(job: Job, store: RunStore, reader: RecordReader, languages: Sequence[str], summary: Summary) -> None:
+    """Write the files of all languages in one pass over the input."""
+    summary.accepted.clear()
+    summary.rejected.clear()
+    names = [name for language in languages for name in (f"{language}.jsonl", f"{language}.rejects.jsonl")]
+    outcomes = {language: _Cursor(store.outcomes(language)) for language in languages}
+    with written_whole([store.folder / name for name in names]) as files:
+        for position, record in job.records(reader):
+            for index, language in enumerate(languages):
+                outcome = outcomes[language].at(position)
+                if outcome is None:
+                    continue
+                if outcome.accepted:
+                    summary.accepted[language] += 1
+                    line = with_translation(record, position, language, outcome.translation)
+                else:
+                    summary.rejected[language] += 1
+                    line = _rejected(record, position, language, outcome)
+                files[2 * index + (not outcome.accepted)].write(as_line(line))
+
+
+class _Cursor:
+    """Reads outcomes along with the input."""
+
+    def __init__(self, outcomes: Iterator[tuple[int, Outcome]]) -> None:
+        self._outcomes = outcomes
+        self._next = next(outcomes, None)
+
+    def at(self, position: int) -> Outcome | None:
+        while self._next is not None and self._next[0] < position:
+            self._next = next(self._outcomes, None)
+        return self._next[1] if self._next is not None and self._next[0] == position else None
+
+
+def _rejected(record: Record, position: int, language: str, outcome: Outcome) -> Record:
+    return {
+        "source_id": source_id(record, position),
+        "language": language,
+        "reasons": list(dict.fromkeys(reason["reason"] for reason in outcome.reasons)),
+        "details": outcome.reasons,
+        "translation": outcome.translation,
+        "record": record,
+    }

@@ -1,0 +1,269 @@
+# Copyright 2026 The transformers-palo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""A run's folder: what it was made from, what came of each record, and its files."""
+
+import hashlib
+import json
+import os
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import quote
+
+from ..llm import Journal, JournalError
+from ..llm.journal import told_as_journal_error
+from .conversation import Outcome
+
+
+JOURNAL = "journal.sqlite"
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS results (
+    language TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    accepted INTEGER NOT NULL,
+    outcome TEXT NOT NULL,
+    PRIMARY KEY (language, position)
+);
+"""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run's results depend on; a run is continued with the same or not at all.
+
+    Attributes:
+        input_name: Name of the input file.
+        input_sha256: Hash of its content.
+        model: Name of the translator.
+        shard: `"i/n"`, `"1/1"` for the whole input.
+        max_attempts: How often a turn is asked for.
+        whole_conversations: Whether conversations were asked for in one request.
+        prompts: Fingerprints of the prompts, glossary and examples by language.
+    """
+
+    input_name: str
+    input_sha256: str
+    model: str
+    shard: str
+    max_attempts: int
+    whole_conversations: bool
+    prompts: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Every n-th record, beginning with the i-th.
+
+    Attributes:
+        index: Which part, from 1.
+        count: How many there are.
+    """
+
+    index: int = 1
+    count: int = 1
+
+    @classmethod
+    def parse(cls, text: str) -> "Shard":
+        """Read `"2/8"`.
+
+        Raises:
+            ValueError: It is something else.
+        """
+        index, _, count = text.partition("/")
+        if not (index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
+            raise ValueError(f"Expected a shard such as 1/8 (the first of eight, the last is 8/8), found {text!r}.")
+        return cls(int(index), int(count))
+
+    def __contains__(self, position: int) -> bool:
+        return position % self.count == self.index - 1
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.count}"
+
+
+class RunStore:
+    """A run that is being worked on.
+
+    Args:
+        folder: Where it is; created if it is not there.
+        settings: What it is made from.
+
+    Raises:
+        OSError: The folder or its journal cannot be written.
+        ValueError: The folder holds a run made from something else.
+    """
+
+    def __init__(self, folder: Path, settings: Settings) -> None:
+        path = folder / JOURNAL
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            raise NotADirectoryError(f"{folder}: expected a folder for the run, found a file.") from None
+        if not path.exists() and (found := sorted(folder.glob("*.jsonl"))):
+            raise FileExistsError(
+                f"{folder} holds {found[0].name} but no {JOURNAL}: choose another --output-dir, nothing is overwritten."
+            )
+        self.folder = folder
+        self.journal = Journal(path, _SCHEMA)
+        try:
+            self._agree_on(settings)
+        except BaseException:
+            self.journal.close()
+            raise
+
+    def _agree_on(self, settings: Settings) -> None:
+        wanted = asdict(settings)
+        found = self.journal.get("settings")
+        if found is not None:
+            _compare(self.folder, found, wanted)
+            wanted["prompts"] = {**found["prompts"], **wanted["prompts"]}
+        self.journal.set("settings", wanted)
+
+    def finished(self, language: str) -> bytearray:
+        """For each position in the input 1 if the record has its result, as far as there are any."""
+        flags = bytearray()
+        for (position,) in self.journal.rows("SELECT position FROM results WHERE language = ?", (language,)):
+            if position >= len(flags):
+                flags.extend(bytes(position + 1 - len(flags)))
+            flags[position] = 1
+        return flags
+
+    async def keep(self, language: str, position: int, outcome: Outcome) -> None:
+        """Write what became of a record; returns once it is on the disk."""
+        row = (language, position, outcome.accepted, json.dumps(vars(outcome), ensure_ascii=False))
+        await self.journal.write([("INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?)", row)])
+
+    def outcomes(self, language: str) -> Iterator[tuple[int, Outcome]]:
+        """Position and outcome of every finished record, in the order of the input."""
+        query = "SELECT position, outcome FROM results WHERE language = ? ORDER BY position"
+        for position, outcome in self.journal.rows(query, (language,)):
+            yield position, read_outcome(outcome)
+
+    def close(self) -> None:
+        """Write what waits."""
+        self.journal.close()
+
+
+def _compare(folder: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
+    advice = "Choose another --output-dir; nothing was overwritten."
+    if found["input_sha256"] != wanted["input_sha256"]:
+        if found["input_name"] == wanted["input_name"]:
+            raise ValueError(f"{wanted['input_name']} has changed since the run in {folder} began. {advice}")
+        raise ValueError(
+            f"{folder} is a run over {found['input_name']} (sha256 {found['input_sha256'][:12]}...), not over "
+            f"{wanted['input_name']} (sha256 {wanted['input_sha256'][:12]}...). {advice}"
+        )
+    for name in ("model", "shard", "max_attempts", "whole_conversations"):
+        if found[name] != wanted[name]:
+            option = name.replace("_", "-")
+            raise ValueError(f"{folder} was begun with --{option} {found[name]}, now it is {wanted[name]}. {advice}")
+    for language, fingerprint in wanted["prompts"].items():
+        if found["prompts"].get(language, fingerprint) != fingerprint:
+            raise ValueError(
+                f"{folder} was begun with another glossary, other examples or another version's prompt for {language}. "
+                f"{advice}"
+            )
+
+
+class FinishedRun:
+    """A run to read from, whether or not it is still being worked on.
+
+    Args:
+        folder: The run's folder.
+
+    Raises:
+        OSError: There is no run.
+        ValueError: The journal is no journal.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        path = folder / JOURNAL
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{folder}: expected the folder of a run with {JOURNAL}, found none: 'palo translate run' makes one."
+            )
+        self._uri = f"file:{quote(str(path.resolve()))}?mode=ro"
+        with told_as_journal_error(path), closing(self._connect()) as connection:
+            row = connection.execute("SELECT value FROM meta WHERE key = 'settings'").fetchone()
+        if row is None:
+            raise ValueError(f"{path}: expected the journal of a translation run, found another journal.")
+        self.settings = Settings(**json.loads(row[0]))
+
+    def _connect(self) -> sqlite3.Connection:
+        return sqlite3.connect(self._uri, uri=True, timeout=60)
+
+    @property
+    def languages(self) -> list[str]:
+        """Codes of the languages with results, in the order of the table of targets."""
+        from .targets import TARGETS
+
+        with closing(self._connect()) as connection:
+            found = {code for (code,) in connection.execute("SELECT DISTINCT language FROM results")}
+        return [code for code in TARGETS if code in found] + sorted(found - TARGETS.keys())
+
+    def outcomes(self, language: str, accepted: bool | None = None) -> Iterator[tuple[int, Outcome]]:
+        """Position and outcome of every record, or of the accepted or rejected ones, in the order of the input."""
+        query = "SELECT position, outcome FROM results WHERE language = ? AND accepted IN (?, ?) ORDER BY position"
+        wanted = (0, 1) if accepted is None else (accepted, accepted)
+        with told_as_journal_error(self.folder / JOURNAL), closing(self._connect()) as connection:
+            for position, outcome in connection.execute(query, (language, *wanted)):
+                yield position, read_outcome(outcome)
+
+
+def read_outcome(text: str) -> Outcome:
+    """An outcome as it is kept in the journal."""
+    fields = json.loads(text)
+    for name in ("asked_again", "repairs", "flags"):
+        fields[name] = Counter(fields[name])
+    return Outcome(**fields)
+
+
+def sha256_of(path: Path) -> str:
+    """Hash of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def written_whole(paths: Sequence[Path]) -> Iterator[list[IO[bytes]]]:
+    """Files that appear under their names once all of them are written and on the disk, or not at all."""
+    temporary = [path.with_name(f".{path.name}.partial") for path in paths]
+    files: list[IO[bytes]] = []
+    try:
+        files.extend(path.open("wb", buffering=2**20) for path in temporary)
+        yield files
+        for file in files:
+            file.flush()
+            os.fsync(file.fileno())
+            file.close()
+        for written, path in zip(temporary, paths, strict=True):
+            written.replace(path)
+    except OSError as error:
+        if isinstance(error, JournalError):
+            raise
+        raise OSError(
+            f"{error.filename or paths[0].parent} cannot be written: {error.strerror or error}. Make room or mend the permissions, "
+            "then run the same command again; the journal keeps everything."
+        ) from error
+    finally:
+        for file in files:
+            with suppress(OSError):  # closing a file on a full disk tries to write it again
+                file.close()
+        for path in temporary:
+            path.unlink(missing_ok=True)

@@ -1,0 +1,574 @@
+# Copyright 2026 The transformers-palo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The languages that records are translated into: all that the pipeline knows of one is its entry in this table.
+
+A further language is one more entry: its prompt, its script, the bounds of its checks, the marks of its repairs.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ..languages import Language, get_language
+
+
+@dataclass(frozen=True)
+class Target:
+    """A language to translate into.
+
+    Attributes:
+        language: Which.
+        scripts: What the Unicode names of its letters begin with.
+        guidance: What the prompt tells the translator about register, script and what to watch.
+        length: Least and most characters of a translation for one character of English.
+        characters_per_token: How many of its characters a token of a current multilingual tokenizer holds.
+        terminators: Marks that a sentence may end with; ASCII's `.!?` besides.
+        full_stop: What ends a statement.
+        marks: ASCII punctuation -> its own.
+        letters: Letters of a neighbour's keyboard -> its own.
+        quotes: Opening and closing quotation marks.
+        spacing: Round punctuation: `"none"` between characters, `"french"` before high marks, or `"plain"`.
+        inverted: Whether questions and exclamations begin with an inverted mark.
+        abbreviations: Words behind which a full stop ends no sentence.
+        rivals: ISO 639-1 codes of languages in the same script that it is told apart from.
+        foreign_letters: Letters of its script that only its neighbours use.
+        numerals: Parts of words for 0 to 12, alternatives divided by `/`.
+        scales: Words that multiply the number before them.
+        english_spellings: What only English words look like (a regular expression), for a target in Latin script.
+        loanwords: English words that are its own as well, though they look so.
+        refusals: How a model refuses in it (regular expressions).
+        chatter: How a model talks about its translation in it (regular expressions).
+        suspects: Name of a flag for a reviewer -> regular expressions of what deserves a look.
+    """
+
+    language: Language
+    scripts: frozenset[str]
+    guidance: tuple[str, ...]
+    length: tuple[float, float]
+    characters_per_token: float
+    terminators: str = ""
+    full_stop: str = "."
+    marks: dict[str, str] = field(default_factory=dict)
+    letters: Mapping[str, str] = field(default_factory=dict)
+    quotes: tuple[str, str] = ("“", "”")
+    spacing: Literal["plain", "none", "french"] = "plain"
+    inverted: bool = False
+    abbreviations: tuple[str, ...] = ()
+    rivals: tuple[str, ...] = ()
+    foreign_letters: str = ""
+    numerals: tuple[str, ...] = ()
+    scales: dict[str, int] = field(default_factory=dict)
+    english_spellings: str = ""
+    loanwords: frozenset[str] = frozenset()
+    refusals: tuple[str, ...] = ()
+    chatter: tuple[str, ...] = ()
+    suspects: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def code(self) -> str:
+        """ISO 639-1 code of the language."""
+        return self.language.code
+
+
+_FULL_WIDTH = {",": "，", "?": "？", "!": "！", ":": "：", ";": "；", "(": "（", ")": "）"}
+_ARABIC_MARKS = {",": "،", ";": "؛", "?": "؟"}
+_CJK_SCALES = {"百": 100, "千": 1000, "万": 10**4, "萬": 10**4, "亿": 10**8, "億": 10**8}
+# English spellings that French and Spanish write as well.
+_LOANS = frozenset(
+    """album anorak baby bacon ballet barbecue baseball basket basketball bikini blazer bloc boomerang bowling boxer boxing
+    brownie brunch building bulldog bungalow burger business cabaret camping casting chalet chef chip clip clown club coach
+    cocktail complot confetti cookie cow-boy cowboy crawl cupcake curry dandy debut derby dressing e-mail email express fax
+    film fitness football frisbee gang ghetto golf graffiti hall hamburger handball handicap happening hippie hobby hockey
+    hot-dog hotdog husky iceberg igloo internet interview item jazz jean jeep jersey jet jockey jogging judo jury karaoke
+    kart karting kayak kebab ketchup kilo kilt kimono kit kiwi koala lady leader living lobby long look lunch marketing
+    match meeting milk-shake mousse online parka parking parquet patchwork penalty pick-up pickup ping-pong poker poney pop
+    popcorn poster pressing pudding puf punch punk puzzle rally ranch rang rap ring robot rock rugby sandwich sandwiche
+    sang selfie set sexy sherry shopping short show skate skateboard skatepark skater ski sketch smartphone smoking snack
+    snowboard software spa spaghetti spam speaker spray standing stand steak stock stop string surf sushi sweat sweatshirt
+    swing t-shirt taekwondo tandem tank tarot taxi tennis test thermos thriller ticket toast tofu top totem tram tramway
+    trolley tweed van vodka volley volleyball wagon walkie-talkie web week-end weekend western whisky wi-fi wifi windsurf
+    yak yoga zigzag zoo zoom""".split()
+)
+
+# Characters of one written form only, the ones that betray it most often.
+_TRADITIONAL = (
+    "這個們來時說國會過對車還沒為於後發現見觀點問題門間開關學習電話語讀請讓認識記設計論證評詞譯試該詳誤謝變親書畫圖"
+    "與嗎並顏紅藍綠黃銀錢鐵長張東兩幾樣樹樓橋機構條業樂熱狀態燈爐頭頁順須顯飛馬鳥魚龍麼廣場處產實寫歲買賣邊遠進運達"
+)
+_SIMPLIFIED = (
+    "这们时说过对车还为发现见观问题门间开关电话语读请让认识记设计论证评词译试该详误谢变亲书图吗颜红蓝绿银钱铁长张东两几样树桥构业乐"
+    "热态头页顺须显飞马鸟鱼龙么广场处产实岁买卖边远进运达则动务卫协单历压厂厅"
+)
+
+_ENTRIES = (
+    Target(
+        language=get_language("zh"),
+        scripts=frozenset({"CJK", "IDEOGRAPHIC"}),
+        guidance=(
+            "Write Simplified Chinese as in mainland China; no traditional characters.",
+            "Use full-width punctuation (，。？！：；（）) and no spaces between characters.",
+            "Choose the measure word that fits the noun; turn English passives and long relative clauses into natural "
+            "Chinese sentences.",
+        ),
+        length=(0.18, 0.51),
+        characters_per_token=1.4,
+        terminators="。！？…",
+        full_stop="。",
+        marks=_FULL_WIDTH,
+        spacing="none",
+        foreign_letters=_TRADITIONAL,
+        scales=_CJK_SCALES,
+        refusals=(
+            r"(抱歉|对不起|很遗憾)[，,].{0,12}(无法|不能)",
+            r"我(无法|不能)(提供|翻译|协助|帮助|完成)",
+            r"作为(一个|一名)?(AI|人工智能|语言模型)",
+        ),
+        chatter=(
+            r"(以下|下面)是.{0,12}(翻译|译文)",
+            r"^\s*(翻译|译文|中文翻译)\s*[：:]",
+            r"^\s*好的[，,]",
+            r"(注|备注|说明|译注)[：:]",
+            r"希望.{0,8}(有帮助|有所帮助)",
+        ),
+    ),
+    Target(
+        language=get_language("fr"),
+        scripts=frozenset({"LATIN"}),
+        guidance=(
+            "Address the reader as 'vous'.",
+            "Make articles, adjectives and past participles agree in gender and number with their nouns.",
+            "Keep all accents and cedillas, capitals included; put a no-break space before ; : ! ? and use « ».",
+        ),
+        length=(0.64, 1.82),
+        characters_per_token=3.9,
+        terminators="…",
+        quotes=("«\u00a0", "\u00a0»"),
+        spacing="french",
+        rivals=("en", "es", "it", "pt", "de"),
+        numerals=(
+            "zéro",
+            "un/premi",
+            "deux/second",
+            "trois/troisi",
+            "quatre/quatrième",
+            "cinq",
+            "six",
+            "sept",
+            "huit",
+            "neuf",
+            "dix",
+            "onze",
+            "douze",
+        ),
+        scales={"mille": 1000, "million": 10**6, "millions": 10**6, "milliard": 10**9, "milliards": 10**9, "k": 1000},
+        english_spellings=r"[kw]|sh|th|ee|oo|ck|gh|ey$|ay$|ly$|ry$|ty$|ness$|ings?$|[^i]ed$|[^aeiouy]ch$|[^aeiouéèrn]d$|"
+        r"rd$(?<!ard)(?<!ord)|g$(?<!ang)(?<!ong)|ful$|thers?$",
+        loanwords=_LOANS,
+        refusals=(
+            r"(désolée?|regrette)[^.]{0,30}(ne peux|ne puis|impossible)",
+            r"\bje ne (peux|puis) pas (traduire|fournir|vous aider|répondre|identifier)",
+            r"en tant qu['’](IA|intelligence artificielle|assistant)",
+        ),
+        chatter=(
+            r"voici (la|une|votre) traduction",
+            r"^\s*traduction\s*(française|en français)?\s*:",
+            r"^\s*bien sûr\s*[!,:]",
+            r"^\s*\(?(note|remarque)( du traducteur)?\s*:",
+            r"n['’]hésitez pas à me",
+        ),
+        suspects={
+            "gender_agreement": (
+                r"\b(?:le|un|ce|du|au)\s+(?!bastion|silence|squelette|plancton)\w{2,}(?:tion|sion|ance|ence|ette)\b",
+                r"\b(?:la|une|cette|sa)\s+(?!page|image|plage|cage|nage|rage|eau|peau)\w{2,}(?:age|isme|ment|eau)\b",
+                r"\b(?:une|la|cette)\s+\w+\s+(?:blanc|vert|petit|grand|noir|bleu|brun|gris|rond|garé|assis)\b",
+                r"\b(?:un|le)\s+\w+(?<!e)\s+(?:blanche|verte|petite|grande|noire|bleue|brune|grise|garée|assise)\b",
+            )
+        },
+    ),
+    Target(
+        language=get_language("es"),
+        scripts=frozenset({"LATIN"}),
+        guidance=(
+            "Write neutral Spanish that reads well in Spain and in Latin America; address the reader as 'usted' only where "
+            "the English is formal.",
+            "Make articles, adjectives and participles agree in gender and number with their nouns.",
+            "Open questions with ¿ and exclamations with ¡; keep all accents and ñ.",
+        ),
+        length=(0.62, 1.77),
+        characters_per_token=4.0,
+        terminators="…",
+        quotes=("«", "»"),
+        inverted=True,
+        rivals=("en", "pt", "fr", "it"),
+        numerals=(
+            "cero",
+            "un/primer",
+            "dos/segund",
+            "tres/tercer",
+            "cuatro/cuart",
+            "cinco/quint",
+            "seis/sext",
+            "siete",
+            "ocho",
+            "nueve",
+            "diez",
+            "once",
+            "doce",
+        ),
+        scales={"mil": 1000, "millón": 10**6, "millones": 10**6, "k": 1000},
+        english_spellings=r"[kw]|sh|th|ee|oo|ck|gh|ph|ss|tt|pp|ff|mm|dd|gg|bb|ly$|ness$|ing$|ings$|ed$|ch$|tch|[^aeou]y$|"
+        r"[bcfghkmpqtv]$|[lnr]d$|[^aeiou]s$|tion|ght",
+        loanwords=_LOANS,
+        refusals=(
+            r"lo siento,?[^.]{0,30}no puedo",
+            r"\bno puedo (traducir|proporcionar|ayudar|responder|identificar)",
+            r"como (una? )?(IA|inteligencia artificial|modelo de lenguaje|asistente)",
+        ),
+        chatter=(
+            r"aquí (tienes?|está) (la|tu|su) traducción",
+            r"^\s*traducción\s*(al español)?\s*:",
+            r"^\s*[¡]?(claro|por supuesto)\s*[!,:]",
+            r"^\s*\(?nota( del traductor)?\s*:",
+            r"espero que (esto )?(te|le) (sea|ayude)",
+        ),
+        suspects={
+            "gender_agreement": (
+                r"\b(?:el|un|los|unos|este|ese)\s+\w+(?:ción|sión|ciones|siones|dad|tad|dades|umbre)\b",
+                r"\b(?:la|una|las|esta|esa)\s+(?:problema|sistema|tema|programa|mapa|día|planeta|idioma|clima)s?\b",
+                r"\b(?:la|una|las|unas|esta|esa)\s+\w{3,}ajes?\b",
+                r"\b(?!(?:día|mapa|problema|tema|sistema|planeta|programa|clima|idioma|cada|era|sea|para|hasta|sofá|nada)\b)"
+                r"\w{3,}(?<!ab)as?\s+(?:rojo|blanco|negro|amarillo|pequeño|bonito|largo|alto|redondo|hermoso|morado|estacionado)s?\b",
+                r"\b(?:un|el)\s+\w+o\s+(?:roja|blanca|negra|amarilla|pequeña|bonita|larga|alta|redonda|hermosa|morada)\b",
+            )
+        },
+    ),
+    Target(
+        language=get_language("ru"),
+        scripts=frozenset({"CYRILLIC"}),
+        guidance=(
+            "Address the reader as «вы».",
+            "Make adjectives, participles and past-tense verbs agree with their nouns in gender, number and case; decline "
+            "nouns as numbers and prepositions require.",
+            "Use Cyrillic letters only, «ёлочки» as quotation marks, and transliterate names that Russian transliterates.",
+        ),
+        length=(0.52, 1.56),
+        characters_per_token=3.4,
+        terminators="…",
+        quotes=("«", "»"),
+        rivals=("uk", "be"),
+        foreign_letters="іїєґўІЇЄҐЎ",
+        numerals=(
+            "нол/нул",
+            "один/одн/перв",
+            "дв/втор/пар/оба/обе",
+            "тр",
+            "четыр/четвер/четвёр",
+            "пят",
+            "шест",
+            "сем/седьм",
+            "восем/восьм",
+            "девят",
+            "десят",
+            "одиннадцат",
+            "двенадцат",
+        ),
+        scales={
+            "тыс": 1000,
+            "тысяч": 1000,
+            "тысяча": 1000,
+            "тысячи": 1000,
+            "млн": 10**6,
+            "миллион": 10**6,
+            "миллиона": 10**6,
+            "миллионов": 10**6,
+            "млрд": 10**9,
+        },
+        refusals=(
+            r"(извините|к сожалению|простите),?[^.]{0,30}(не могу|не в состоянии)",
+            r"\bя не могу (перевести|предоставить|помочь|ответить|определить)",
+            r"как (ИИ|искусственный интеллект|языковая модель)",
+        ),
+        chatter=(
+            r"вот (ваш )?перевод",
+            r"^\s*перевод\s*(на русский( язык)?)?\s*:",
+            r"^\s*конечно\s*[!,:]",
+            r"^\s*\(?(примечание|прим\. перев)\S*\s*:?",
+            r"надеюсь, это поможет",
+        ),
+        suspects={
+            "gender_agreement": (
+                r"\b(?:красный|белый|ч[её]рный|маленький|синий|зел[её]ный|ж[её]лтый|новый|старый|деревянный|припаркованный)\s+"
+                r"(?!мужчина|папа|дядя|дедушка|юноша|судья)\w{3,}(?:а|я)\b(?<!мя)",
+                r"\b(?:красная|белая|ч[её]рная|маленькая|синяя|зел[её]ная|ж[её]лтая|новая|старая|большая|деревянная)\s+"
+                r"\w+[бвгджзклмнпрстфхц]\b",
+                r"\b(?:красное|белое|ч[её]рное|маленькое|синее|зел[её]ное|ж[её]лтое|большое)\s+\w+(?:а|[бвгджзклмнпрстфхц])\b",
+                r"\b(?:девочка|женщина|девушка|кошка|собака)\s+(?:сидел|стоял|бежал|шёл|играл|смотрел|лежал)\b",
+            )
+        },
+    ),
+    Target(
+        language=get_language("ja"),
+        scripts=frozenset({"CJK", "HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA", "IDEOGRAPHIC"}),
+        guidance=(
+            "Use polite form (です・ます) throughout; no honorifics for people in pictures, no needless pronouns.",
+            "Use full-width punctuation (、。？！（）) and 「」; no spaces between characters.",
+            "Write loanwords in katakana; use Japanese forms of kanji, never simplified Chinese ones.",
+        ),
+        length=(0.26, 0.75),
+        characters_per_token=1.5,
+        terminators="。！？…」",
+        full_stop="。",
+        marks={**_FULL_WIDTH, ",": "、"},
+        quotes=("「", "」"),
+        spacing="none",
+        foreign_letters=_SIMPLIFIED,
+        scales=_CJK_SCALES,
+        refusals=(
+            r"(申し訳(ありません|ございません)|すみません)(が)?、?.{0,20}(できません|できかねます)",
+            r"(翻訳|回答|提供|お手伝い)(は|を|することは)?.{0,6}(できません|できかねます)",
+            r"(AI|人工知能|言語モデル)(である|として)",
+        ),
+        chatter=(
+            r"(以下|こちら)(は|が|に).{0,12}(翻訳|訳文|訳)",
+            r"^\s*(翻訳|訳文|日本語訳)\s*[：:]",
+            r"^\s*(はい|承知しました|もちろん)[、。！].{0,12}(訳|翻訳)",
+            r"(注|訳注|備考|補足)[：:]",
+            r"お役に立て",
+        ),
+    ),
+    Target(
+        language=get_language("ar"),
+        scripts=frozenset({"ARABIC"}),
+        guidance=(
+            "Write Modern Standard Arabic, right to left, with full nunation (تنوين) and the hamzas in place: أيضًا, جدًّا.",
+            "Make adjectives, verbs and demonstratives agree in gender and number with their nouns; use the dual.",
+            "Use Arabic punctuation (، ؛ ؟): no space before a mark, one behind it. Use verbs where English uses verbs; "
+            "do not turn them into nouns.",
+        ),
+        length=(0.49, 1.38),
+        characters_per_token=2.9,
+        terminators="؟…",
+        marks=_ARABIC_MARKS,
+        quotes=("«", "»"),
+        rivals=("ur", "fa"),
+        foreign_letters="ٹڈڑےںپچژگھہیک",
+        numerals=(
+            "صفر",
+            "واحد/أول/أحد",
+            "اثن/زوج/ثان/كلا/كلتا/ان/ين",
+            "ثلاث/ثالث",
+            "أربع/رابع",
+            "خمس/خامس",
+            "ست/سادس",
+            "سبع/سابع",
+            "ثمان/ثمن/ثامن",
+            "تسع/تاسع",
+            "عشر/عاشر",
+            "أحد عشر/إحدى عشرة",
+            "اثنا عشر/اثني عشر/اثنتا عشرة/اثنتي عشرة",
+        ),
+        scales={"ألف": 1000, "آلاف": 1000, "ألفا": 1000, "مليون": 10**6, "ملايين": 10**6, "مليار": 10**9},
+        refusals=(
+            r"(آسف|عذرًا|عذرا|أعتذر|للأسف)[،,]?[^.]{0,30}لا (أستطيع|يمكنني)",
+            r"لا (أستطيع|يمكنني) (ترجمة|تقديم|مساعدت|المساعدة|الإجابة|تحديد)",
+            r"(بصفتي|كوني|باعتباري) (نموذج|ذكاء|مساعد)",
+        ),
+        chatter=(
+            r"(إليك|هذه هي|فيما يلي|إليكم) (ال)?ترجم",
+            r"^\s*(ال)?ترجمة[^:.]{0,20}:",
+            r"^\s*(بالتأكيد|بالطبع|حسنًا)\s*[!،,:]",
+            r"^\s*\(?ملاحظة\s*:",
+            r"آمل أن (يكون|تكون|يساعد)",
+        ),
+        suspects={
+            "gender_agreement": (
+                r"\w+ة\s+(?:أحمر|أبيض|أسود|أزرق|أخضر|أصفر|كبير|صغير|جميل|طويل|قديم|جديد|بني)(?!\w)",
+                r"(?:هذا|ذلك)\s+ال\w+ة(?!\w)",
+                r"(?:هذه|تلك)\s+ال(?:رجل|كلب|ولد|بيت|كتاب|قط|طفل|قطار|حصان)(?!\w)",
+                r"(?:المرأة|الفتاة|البنت|امرأة|فتاة)\s+(?:يجلس|يقف|يرتدي|يحمل|يلعب|يركب|يمشي|ينظر|يبدو)",
+            ),
+            "missing_nunation": (
+                r"(?<!\w)و?(?:جدا|أيضا|شكرا|مثلا|دائما|أحيانا|تقريبا|حاليا|غالبا|عموما|معا|أبدا|تماما|يوميا|قليلا|كثيرا|نظرا|فعلا|"
+                r"أولا|ثانيا|واضحا|خصوصا|بعيدا|قريبا|متوسطا|كبيرا|صغيرا|جميلا|طويلا)(?![\w\u064b-\u0652])",
+            ),
+        },
+    ),
+    Target(
+        language=get_language("hi"),
+        scripts=frozenset({"DEVANAGARI"}),
+        guidance=(
+            "Use आप and the verb forms of polite address; write everyday standard Hindi, not heavily Sanskritised.",
+            "Make adjectives, possessives and verbs agree in gender and number with their nouns.",
+            "End sentences with a danda (।); write loanwords in Devanagari; keep nuqtas (ज़, फ़, ड़).",
+        ),
+        length=(0.58, 1.63),
+        characters_per_token=2.6,
+        terminators="।॥…",
+        full_stop="।",
+        foreign_letters="ळ",
+        abbreviations=("डॉ", "श्री", "श्रीमती", "प्रो", "मि", "कि", "मी", "सेमी", "किमी", "ई", "पू", "रु", "नं"),
+        numerals=(
+            "शून्य",
+            "एक/पहल",
+            "दो/दूसर",
+            "तीन/तीसर",
+            "चार/चौथ",
+            "पांच/पाँच",
+            "छह/छः/छठ",
+            "सात",
+            "आठ",
+            "नौ",
+            "दस",
+            "ग्यारह",
+            "बारह",
+        ),
+        scales={"सौ": 100, "हज़ार": 1000, "हजार": 1000, "लाख": 10**5, "करोड़": 10**7, "मिलियन": 10**6, "बिलियन": 10**9},
+        refusals=(
+            r"(क्षमा करें|माफ़ करें|माफ करें|मुझे खेद है)[^।]{0,30}(नहीं कर सक|असमर्थ|नहीं दे सक)",
+            r"मैं .{0,40}(अनुवाद|सहायता|मदद|पहचान).{0,12}नहीं (कर|दे) सक",
+            r"एक (एआई|AI|भाषा मॉडल|कृत्रिम बुद्धि)",
+        ),
+        chatter=(
+            r"(यहाँ|यहां|नीचे|ये|यह).{0,14}अनुवाद",
+            r"^\s*(हिंदी |हिन्दी )?अनुवाद\s*:",
+            r"^\s*(ज़रूर|जरूर|बिल्कुल|ठीक है)\s*[!,:।]",
+            r"^\s*\(?(नोट|टिप्पणी)\s*:",
+            r"आशा है",
+        ),
+        suspects={
+            "gender_agreement": (
+                r"(?:बड़ा|छोटा|अच्छा|काला|पीला|नीला|हरा|लंबा|मेरा|उसका|इसका|सुनहरा)\s+(?:लड़की|महिला|औरत|गाड़ी|कार|बिल्ली|मेज़?|कुर्सी|तस्वीर|किताब|"
+                r"घड़ी|नदी|सड़क|इमारत|गेंद|बस|टोपी|साइकिल|ट्रेन|छतरी|दीवार|मछली|चिड़िया|बोतल|नाव)",
+                r"(?:बड़ी|छोटी|अच्छी|काली|पीली|नीली|हरी|लंबी|मेरी|उसकी)\s+(?:लड़का|आदमी|कुत्ता|घर|पेड़|जूता|कमरा|रास्ता|पहाड़|फूल|दरवाज़ा|हाथी|घोड़ा|जहाज)",
+                r"(?:महिला|लड़की|औरत|बिल्ली)\s[^।]{0,40}(?:रहा|गया|बैठा|खड़ा|पहना) (?:है|था)",
+                r"(?:आदमी|लड़का|कुत्ता|व्यक्ति)\s[^।]{0,40}(?:रही|गई|बैठी|खड़ी) (?:है|थी)",
+            )
+        },
+    ),
+    Target(
+        language=get_language("bn"),
+        scripts=frozenset({"BENGALI"}),
+        guidance=(
+            "Write standard colloquial Bengali (চলিত ভাষা) and address the reader as আপনি; use honorific verb forms for adults "
+            "where Bengali does.",
+            "Use classifiers (টি, টা, জন, খানা) as natural; do not leave English words in Latin letters.",
+            "End sentences with a danda (।).",
+        ),
+        length=(0.52, 1.46),
+        characters_per_token=2.5,
+        terminators="।॥…",
+        full_stop="।",
+        abbreviations=("ডা", "ড", "মি", "মো", "কি", "সে", "খ্রি", "নং", "প্রফে"),
+        foreign_letters="ৰৱ",
+        numerals=(
+            "শূন্য",
+            "এক/প্রথম",
+            "দু/দ্বিতীয়",
+            "তিন/তৃতীয়",
+            "চার/চতুর্থ",
+            "পাঁচ/পঞ্চম",
+            "ছয়/ছটি/ছ",
+            "সাত",
+            "আট",
+            "নয়/ন'",
+            "দশ",
+            "এগার",
+            "বার",
+        ),
+        scales={"শ": 100, "শত": 100, "হাজার": 1000, "লাখ": 10**5, "লক্ষ": 10**5, "কোটি": 10**7, "মিলিয়ন": 10**6},
+        refusals=(
+            r"(দুঃখিত|মাফ করবেন|ক্ষমা করবেন)[^।]{0,40}(পারছি না|পারি না|পারব না|অক্ষম)",
+            r"আমি .{0,40}(অনুবাদ|সাহায্য|শনাক্ত).{0,14}(পারছি না|পারি না|পারব না)",
+            r"একটি? (এআই|AI|ভাষা মডেল|কৃত্রিম বুদ্ধি)",
+        ),
+        chatter=(
+            r"(এখানে|নিচে|এই).{0,14}অনুবাদ",
+            r"^\s*(বাংলা )?অনুবাদ\s*:",
+            r"^\s*(অবশ্যই|নিশ্চয়ই|ঠিক আছে)\s*[!,:।]",
+            r"^\s*\(?(দ্রষ্টব্য|নোট|বি\.দ্র\.)\s*:",
+            r"আশা করি",
+        ),
+    ),
+    Target(
+        language=get_language("ur"),
+        scripts=frozenset({"ARABIC"}),
+        guidance=(
+            "Write standard Urdu in Perso-Arabic script with Urdu letters (ی ک ہ ے ں ٹ ڈ ڑ), right to left; address the reader "
+            "as آپ.",
+            "Make adjectives, possessives and verbs agree in gender and number with their nouns.",
+            "End statements with ۔ and use ، ؛ ؟: no space before a mark, one behind it.",
+        ),
+        length=(0.56, 1.60),
+        characters_per_token=2.7,
+        terminators="۔؟…",
+        full_stop="۔",
+        marks=_ARABIC_MARKS,
+        letters={"ي": "ی", "ى": "ی", "ك": "ک", "ه": "ہ"},
+        rivals=("ar", "fa"),
+        abbreviations=("ڈاکٹر", "پروفیسر"),
+        numerals=(
+            "صفر",
+            "ایک/پہل",
+            "دو",
+            "تین/تیسر",
+            "چار/چوتھ",
+            "پانچ",
+            "چھ",
+            "سات",
+            "آٹھ",
+            "نو",
+            "دس",
+            "گیارہ",
+            "بارہ",
+        ),
+        scales={"سو": 100, "ہزار": 1000, "لاکھ": 10**5, "کروڑ": 10**7, "ملین": 10**6, "ارب": 10**9},
+        refusals=(
+            r"(معذرت|معاف کیجیے|معاف کریں|افسوس)[^۔]{0,40}(نہیں کر سک|قاصر|نہیں دے سک)",
+            r"میں .{0,40}(ترجمہ|مدد|شناخت).{0,12}نہیں (کر|دے) سک",
+            r"(بطور|ایک) (اے آئی|مصنوعی ذہانت|لسانی ماڈل|زبان کا ماڈل)",
+        ),
+        chatter=(
+            r"(یہ|یہاں|ذیل میں|درج ذیل).{0,14}ترجمہ",
+            r"^\s*(اردو )?ترجمہ\s*:",
+            r"^\s*(ضرور|بالکل|ٹھیک ہے)\s*[!،,:۔]",
+            r"^\s*\(?(نوٹ|وضاحت)\s*:",
+            r"امید ہے",
+        ),
+        suspects={
+            "gender_agreement": (
+                r"(?:بڑا|چھوٹا|اچھا|کالا|پیلا|نیلا|ہرا|لمبا|میرا|اس کا)\s+(?:لڑکی|عورت|خاتون|گاڑی|کار|بلی|میز|کرسی|تصویر|کتاب|گھڑی|سڑک|عمارت|"
+                r"گیند|بس|ٹوپی|سائیکل|ٹرین|چھتری|دیوار|مچھلی|چڑیا|بوتل|کشتی)",
+                r"(?:بڑی|چھوٹی|اچھی|کالی|پیلی|نیلی|ہری|لمبی|میری)\s+(?:لڑکا|آدمی|کتا|گھر|درخت|جوتا|کمرہ|راستہ|پہاڑ|پھول|دروازہ|ہاتھی|گھوڑا|جہاز)",
+                r"(?:عورت|لڑکی|خاتون|بلی)\s[^۔]{0,40}(?:رہا|گیا|بیٹھا|کھڑا) (?:ہے|تھا)",
+                r"(?:آدمی|لڑکا|کتا|شخص)\s[^۔]{0,40}(?:رہی|گئی|بیٹھی|کھڑی) (?:ہے|تھی)",
+            )
+        },
+    ),
+)
+
+TARGETS: dict[str, Target] = {target.code: target for target in _ENTRIES}
+
+
+def get_target(code_or_name: str) -> Target:
+    """Look a target language up by code or English name.
+
+    Raises:
+        ValueError: Records cannot be translated into it.
+    """
+    wanted = code_or_name.strip().lower()
+    for target in TARGETS.values():
+        if wanted in (target.code, target.language.name.lower()):
+            return target
+    known = ", ".join(f"{target.code} ({target.language.name})" for target in TARGETS.values())
+    raise ValueError(f"Cannot translate into {code_or_name!r}: expected one of {known}.")
