@@ -87,6 +87,7 @@ class Server:
             return await self.fail(fault, writer)
         await self.send(writer, 200, self.completion(request, name))
         self.write_down("S", name)
+        return None
 
     def write_down(self, what: str, name: str) -> None:
         self.log.write(f"{what} {name}\n")
@@ -136,9 +137,7 @@ class Server:
             "object": "chat.completion",
             "created": 1,
             "model": f"{request['model']}-2026-01-01",
-            "choices": [
-                {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": answer}}
-            ],
+            "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": answer}}],
             "usage": {"prompt_tokens": len(message) // 4, "completion_tokens": len(answer) // 3},
         }
 

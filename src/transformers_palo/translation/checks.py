@@ -34,7 +34,7 @@ OWN_SCRIPT_SHARE = 0.6
 WORDS_TO_TELL_A_LANGUAGE = 8
 WORDS_TO_TELL_ENGLISH = 4
 LEAST_CONFIDENCE = 0.1
-RIVAL_CONFIDENCE = 0.8
+RIVAL_CONFIDENCE = 0.9
 ENGLISH_CONFIDENCE = 0.9
 KANJI_WITHOUT_KANA = 12
 FOREIGN_LETTER_SHARE = 0.1
@@ -156,8 +156,15 @@ _ENGLISH_REFUSAL = re.compile(
 )
 
 
+# A text that says so itself is translated so.
+_ENGLISH_INABILITY = re.compile(
+    r"\b(sorry|afraid|unable|impossible|cannot|can['’]?t|could(n['’]t| not)|(not|n['’]t) (be )?(able|possible)|as an ai)\b",
+    flags=re.IGNORECASE,
+)
+
+
 def _refusal(pair: Pair) -> str | None:
-    if _ENGLISH_REFUSAL.search(pair.source):
+    if _ENGLISH_INABILITY.search(pair.source):
         return None
     if match := _ENGLISH_REFUSAL.search(pair.plain) or _search(pair.target.refusals, pair.plain):
         return f"found {match[0]!r}"
@@ -238,27 +245,26 @@ def _wrong_language(pair: Pair) -> str | None:
         and not (pair.scripts.get("HIRAGANA") or pair.scripts.get("KATAKANA"))
     ):
         return "Japanese without kana"
-    return _rival_language(pair) if pair.target.rivals else None
+    return _rival_language(pair) if pair.target.rivals else None  # the script tells the others
 
 
 def _rival_language(pair: Pair) -> str | None:
-    # Names and quotations of the source say nothing about the language, nor do other scripts.
-    quoted = quoted_words(pair.source)
-    words = [
-        word
-        for word in re.findall(r"[^\W\d_]+", pair.plain)
-        if word not in quoted and script_of(word[0]) in pair.target.scripts
-    ]
+    words = _telling_words(pair, pair.plain)
     if len(words) < WORDS_TO_TELL_ENGLISH:
         return None
-    confidence = _confidences(" ".join(words), pair.target)
-    rival = max(pair.target.rivals, key=lambda code: confidence.get(code, 0.0))
-    # Neighbours share short sentences.
-    if len(words) < WORDS_TO_TELL_A_LANGUAGE and rival != "en":
-        return None
-    if confidence.get(pair.target.code, 0.0) < LEAST_CONFIDENCE and confidence.get(rival, 0.0) > RIVAL_CONFIDENCE:
+    confidence = _confidences(words, pair.target)
+    told = pair.target.rivals + (pair.target.neighbours if len(words) >= WORDS_TO_TELL_A_LANGUAGE else ())
+    rival = max(told, key=lambda code: confidence[code])
+    if confidence[pair.target.code] < LEAST_CONFIDENCE and confidence[rival] > RIVAL_CONFIDENCE:
         return f"reads like {rival} ({confidence[rival]:.0%})"
     return None
+
+
+def _telling_words(pair: Pair, text: str) -> list[str]:
+    """Words that say something about the language: not those of another script, nor those that the source quotes."""
+    quoted = quoted_words(pair.source)
+    words = re.findall(r"[^\W\d_]+", text)
+    return [word for word in words if word not in quoted and script_of(word[0]) in pair.target.scripts]
 
 
 def _untranslated(pair: Pair) -> str | None:
@@ -268,11 +274,9 @@ def _untranslated(pair: Pair) -> str | None:
         nothing_else = not pair.own_letters and re.search(r"[A-Z][a-z]{2}", pair.plain)
         return f"English left: {pair.plain!r}" if nothing_else else None
     for sentence in re.split(r"(?<=[.!?…])\s+|\n", pair.plain):
-        words = re.findall(r"[^\W\d_]+", sentence)
-        if len(words) > WORDS_TO_TELL_ENGLISH:
-            english = _confidences(" ".join(words), pair.target).get("en", 0.0)
-            if english > ENGLISH_CONFIDENCE:
-                return f"an English sentence: {sentence.strip()!r}"
+        words = _telling_words(pair, sentence)
+        if len(words) > WORDS_TO_TELL_ENGLISH and _confidences(words, pair.target)["en"] > ENGLISH_CONFIDENCE:
+            return f"an English sentence: {sentence.strip()!r}"
     return None
 
 
@@ -334,7 +338,7 @@ _SCRIPTS = frozenset(
 )
 # A Cyrillic word with Latin letters that look the same.
 _HOMOGLYPHS = re.compile(
-    r"[А-Яа-яЁё]+[aceopxyABCEHKMOPTXk]+[А-Яа-яЁё]*|(?<![^\W_])[aceopxyABCEHKMOPTX]+[А-Яа-яЁё]{2,}"
+    r"[А-Яа-яЁё]+[A-Za-z]+[А-Яа-яЁё]+|[А-Яа-яЁё]+[aceopxyABCEHKMOPTXk]+(?![^\W_])|(?<![^\W_])[aceopxyABCEHKMOPTX]+[А-Яа-яЁё]{2,}"
 )
 
 
@@ -441,8 +445,11 @@ def _search(patterns: tuple[str, ...], text: str) -> re.Match[str] | None:
     )
 
 
-def _confidences(text: str, target: Target) -> dict[str, float]:
-    values = _detector((target.code, *target.rivals)).compute_language_confidence_values(text)
+def _confidences(words: list[str], target: Target) -> dict[str, float]:
+    codes = dict.fromkeys(
+        (target.code, *target.rivals, *target.neighbours, *(["en"] if "LATIN" in target.scripts else []))
+    )
+    values = _detector(tuple(codes)).compute_language_confidence_values(" ".join(words))
     return {value.language.iso_code_639_1.name.lower(): value.value for value in values}
 
 
@@ -453,6 +460,6 @@ def _detector(codes: tuple[str, ...]) -> "LanguageDetector":
     except ImportError:
         raise ImportError("Checking translations needs lingua: pip install 'transformers-palo[translate]'") from None
 
-    iso_codes = [getattr(IsoCode639_1, code.upper()) for code in dict.fromkeys(codes)]
+    iso_codes = [getattr(IsoCode639_1, code.upper()) for code in codes]
     # Its small models: 20 MB instead of 300 MB for all targets together, and as good on whole sentences.
     return LanguageDetectorBuilder.from_iso_codes_639_1(*iso_codes).with_low_accuracy_mode().build()

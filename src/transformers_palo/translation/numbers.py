@@ -43,6 +43,9 @@ _ENGLISH_WORDS: dict[str, int] = (
 )
 _ENGLISH_SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "k": 1000, "m": 10**6}
 _MOST_SPELT_OUT = 12
+# 1/2 becomes a word in most languages, the 19th century in those that do not write XIX or 十九.
+_FRACTION = re.compile(r"(?<!\d)\d/\d(?!\d)")
+_FRACTION_OR_ORDINAL = re.compile(rf"{_FRACTION.pattern}|\d+(?:st|nd|rd|th)\b")
 
 
 def changed_numbers(source: str, translation: str, target: Target) -> tuple[set[float], set[float]]:
@@ -54,8 +57,8 @@ def changed_numbers(source: str, translation: str, target: Target) -> tuple[set[
     """
     written = _numbers(translation, target.scales, _readings)
     spelt = _cjk_numerals(translation) | _roman_numerals(translation)
-    # 1/2 becomes a word in most languages.
-    said = _numbers(re.sub(r"(?<!\d)\d/\d(?!\d)", " ", source), _ENGLISH_SCALES, _english_readings)
+    often_words = _FRACTION if spelt else _FRACTION_OR_ORDINAL
+    said = _numbers(often_words.sub(" ", source), _ENGLISH_SCALES, _english_readings)
     said_in_words = _english_words(source)
     afternoon = bool(re.search(r"\bp\.?m\b", source, flags=re.IGNORECASE))
 

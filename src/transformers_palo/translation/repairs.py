@@ -145,10 +145,9 @@ def _french_spacing(text: str, target: Target) -> str:
     text = re.sub(r"«[ \u00a0\u202f]*", "«\u00a0", text)
     text = re.sub(r"(?<=\S)[ \u00a0\u202f]*»", "\u00a0»", text)
     text = re.sub(r"(?<=[^\s;:!?«(\[/])[ \u00a0\u202f]*([;!?])", "\u00a0\\1", text)
-    text = re.sub(
+    return re.sub(
         r"(?<=[^\s;:!?\d])[ \u00a0\u202f]*:(?=[\s\u00a0]|$)|(?<=\d)[ \u00a0\u202f]*:(?=[\s\u00a0]|$)", "\u00a0:", text
     )
-    return text
 
 
 _SPANISH_QUESTION = r"(?:(?:a|con|de|desde|en|hacia|para|por|sobre)\s+)?(?:qué|cómo|cuál(?:es)?|dónde|cuándo|quién(?:es)?|cuánt[oa]s?)\b"

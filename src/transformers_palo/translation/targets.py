@@ -41,7 +41,8 @@ class Target:
         spacing: Round punctuation: `"none"` between characters, `"french"` before high marks, or `"plain"`.
         inverted: Whether questions and exclamations begin with an inverted mark.
         abbreviations: Words behind which a full stop ends no sentence.
-        rivals: ISO 639-1 codes of languages in the same script that it is told apart from.
+        rivals: ISO 639-1 codes of languages in the same script that it is told apart from by a few words.
+        neighbours: The same, of languages so close that short sentences do not tell.
         foreign_letters: Letters of its script that only its neighbours use.
         numerals: Parts of words for 0 to 12, alternatives divided by `/`.
         scales: Words that multiply the number before them.
@@ -66,6 +67,7 @@ class Target:
     inverted: bool = False
     abbreviations: tuple[str, ...] = ()
     rivals: tuple[str, ...] = ()
+    neighbours: tuple[str, ...] = ()
     foreign_letters: str = ""
     numerals: tuple[str, ...] = ()
     scales: dict[str, int] = field(default_factory=dict)
@@ -155,7 +157,8 @@ _ENTRIES = (
         terminators="…",
         quotes=("«\u00a0", "\u00a0»"),
         spacing="french",
-        rivals=("en", "es", "it", "pt", "de"),
+        rivals=("en", "de"),
+        neighbours=("es", "it", "pt"),
         numerals=(
             "zéro",
             "un/premi",
@@ -172,7 +175,7 @@ _ENTRIES = (
             "douze",
         ),
         scales={"mille": 1000, "million": 10**6, "millions": 10**6, "milliard": 10**9, "milliards": 10**9, "k": 1000},
-        english_spellings=r"[kw]|sh|th|ee|oo|ck|gh|ey$|ay$|ly$|ry$|ty$|ness$|ings?$|[^i]ed$|[^aeiouy]ch$|[^aeiouéèrn]d$|"
+        english_spellings=r"[kw]|sh|^th|th$|th[ei]|ee|oo|ck|gh|ey$|ay$|ly$|ry$|ty$|ness$|ings?$|[^i]ed$|[^aeiouy]ch$|[^aeiouéèrn]d$|"
         r"rd$(?<!ard)(?<!ord)|g$(?<!ang)(?<!ong)|ful$|thers?$",
         loanwords=_LOANS,
         refusals=(
@@ -210,7 +213,8 @@ _ENTRIES = (
         terminators="…",
         quotes=("«", "»"),
         inverted=True,
-        rivals=("en", "pt", "fr", "it"),
+        rivals=("en", "de"),
+        neighbours=("pt", "fr", "it"),
         numerals=(
             "cero",
             "un/primer",
@@ -361,7 +365,8 @@ _ENTRIES = (
         terminators="؟…",
         marks=_ARABIC_MARKS,
         quotes=("«", "»"),
-        rivals=("ur", "fa"),
+        rivals=("ur",),
+        neighbours=("fa",),
         foreign_letters="ٹڈڑےںپچژگھہیک",
         numerals=(
             "صفر",
@@ -515,7 +520,8 @@ _ENTRIES = (
         full_stop="۔",
         marks=_ARABIC_MARKS,
         letters={"ي": "ی", "ى": "ی", "ك": "ک", "ه": "ہ"},
-        rivals=("ar", "fa"),
+        rivals=("ar",),
+        neighbours=("fa",),
         abbreviations=("ڈاکٹر", "پروفیسر"),
         numerals=(
             "صفر",
