@@ -1,6 +1,6 @@
 """A chat completions server on the loopback interface, in a process of its own, that can be told to fail.
 
-    python -m modeling_tests.translation.loopback --log LOG [--latency S] [--faults SHARE] [--key KEY]
+    python -m modeling_tests.translation.loopback --log LOG [--latency S] [--faults SHARE] [--content-faults SHARE] [--key KEY]
 
 It prints its port. Its "translations" are no translations: each word becomes letters of the target's script, made from
 the word itself, numbers and marks stay; that passes the checks, and the same text gives the same answer in every
@@ -53,10 +53,11 @@ def section(message: str, name: str) -> str:
 class Server:
     """Answers requests, counts them and writes down which came (`A hash`) and which were answered (`S hash`)."""
 
-    def __init__(self, log: IO[str], latency: float, faults: float, key: str | None) -> None:
+    def __init__(self, log: IO[str], latency: float, faults: float, content_faults: float, key: str | None) -> None:
         self.log = log
         self.latency = latency
         self.faults = faults
+        self.content_faults = content_faults
         self.key = key
         self.arrivals: Counter[str] = Counter()
 
@@ -96,7 +97,7 @@ class Server:
     def transport_fault(self, name: str) -> str | None:
         arrival = self.arrivals[name]
         chance = random.Random(f"{name} {arrival}")
-        if arrival > 2 or chance.random() >= self.faults * len(TRANSPORT_FAULTS) / 10:
+        if arrival > 2 or chance.random() >= self.faults:
             return None
         return chance.choice(TRANSPORT_FAULTS)
 
@@ -122,7 +123,7 @@ class Server:
         language = re.search(r"into (\w+)\.", message)[1]
         text = section(message, "TEXT")
         chance = random.Random(name)
-        fault = chance.choice(CONTENT_FAULTS) if chance.random() < self.faults * len(CONTENT_FAULTS) / 10 else None
+        fault = chance.choice(CONTENT_FAULTS) if chance.random() < self.content_faults else None
         if "response_format" in request:
             turns = [pseudo_translation(turn["text"], language) for turn in json.loads(text)]
             answer = json.dumps({"turns": turns[1:] if fault else turns})
@@ -156,10 +157,11 @@ async def main() -> None:
     parser.add_argument("--log", type=Path, required=True)
     parser.add_argument("--latency", type=float, default=0.0)
     parser.add_argument("--faults", type=float, default=0.0)
+    parser.add_argument("--content-faults", type=float, default=0.0)
     parser.add_argument("--key")
     args = parser.parse_args()
     with args.log.open("a") as log:
-        server = Server(log, args.latency, args.faults, args.key)
+        server = Server(log, args.latency, args.faults, args.content_faults, args.key)
         listening = await asyncio.start_server(server.serve, "127.0.0.1", 0, limit=2**22, backlog=1024)
         print(listening.sockets[0].getsockname()[1], flush=True)
         await listening.serve_forever()
