@@ -13,6 +13,7 @@
 # limitations under the License.
 """`palo translate`: English instruction data into nine languages, checked, repaired, reviewed."""
 
+from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -21,11 +22,22 @@ import typer
 
 
 app = typer.Typer(no_args_is_help=True)
+review = typer.Typer(no_args_is_help=True, help="Let native speakers review a run: in a spreadsheet or on a web page.")
+app.add_typer(review, name="review")
 
 # What the extra of that name brings.
 _NEEDED = ("openai", "lingua", "ijson")
 
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
+Code = Annotated[str, typer.Option(help="Code of the target language.")]
+Seed = Annotated[int, typer.Option(help="The same seed gives the same choice.")]
+
+
+class FinetuneFormat(StrEnum):
+    """Whose fine-tuning format to write."""
+
+    openai = "openai"
+    trl = "trl"
 
 
 @app.callback()
@@ -127,3 +139,123 @@ def check(run: Run) -> None:
 
     typer.echo(console_report(check_run(run)))
     typer.echo(f"\nExamples of each: {run / 'checks.md'}")
+
+
+@app.command(name="export-finetune")
+def export_finetune(
+    run: Run,
+    format: Annotated[FinetuneFormat, typer.Option(help="Chats for OpenAI, or prompt and completion for TRL.")],
+    out: Annotated[Path, typer.Option(help="The training file; NAME.validation.jsonl is written beside it.")],
+    seed: Seed = 0,
+) -> None:
+    """Write what reviewers accepted and corrected as a fine-tuning set for the translator.
+
+    Example:  palo translate export-finetune run --format trl --out tuning.jsonl
+    """
+    from ..translation.finetune import export_finetune as export
+
+    counts = export(run, format.value, out, seed)
+    typer.echo(
+        f"{counts.train:,} pairs to train on, {counts.validation:,} to validate; {counts.left_out:,} turns left out"
+    )
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="RUN1", help="A run.")],
+    second: Annotated[Path, typer.Argument(metavar="RUN2", help="Another over the same input.")],
+    seed: Annotated[
+        int, typer.Option(help="As given to export-finetune, which it tells the held-out records by.")
+    ] = 0,
+) -> None:
+    """Say what another translator changed: reasons, chrF to the reviewed text, examples side by side.
+
+    Example:  palo translate compare run run-tuned
+    """
+    from ..translation.compare import compare_runs, comparison_text
+
+    typer.echo(comparison_text(compare_runs(first, second, seed)))
+
+
+@app.command()
+def build(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Runs, or the shards of one.")],
+    out: Annotated[Path, typer.Option(help="The training file: .jsonl, or .json for one array.")],
+    include_english: Annotated[Path | None, typer.Option(help="English records to mix in.")] = None,
+    seed: Seed = 0,
+) -> None:
+    """Merge runs, apply reviews, shuffle: the training file, with a dataset card beside it.
+
+    Example:  palo translate build run --include-english llava_instruct_665k.json --out data/train.jsonl
+    """
+    from ..translation.build import build as build_file
+
+    counts = build_file(runs, out, include_english, seed)
+    for language in sorted(counts.records):
+        typer.echo(f"{language}: {counts.records[language]:,} records, {counts.reviewed[language]:,} of them reviewed")
+    typer.echo(f"Wrote {out}")
+
+
+@review.command()
+def export(
+    run: Run,
+    language: Code,
+    out: Annotated[Path, typer.Option(help="The CSV file to write.")],
+    sample: Annotated[int, typer.Option(min=1, help="How many records.")] = 1000,
+    seed: Seed = 0,
+) -> None:
+    """Write a sample for a reviewer's spreadsheet, even over kinds of records, flagged and not.
+
+    Example:  palo translate review export run --language hi --sample 1000 --out hi.csv
+    """
+    from ..translation.review_files import export_reviews
+
+    typer.echo(f"Wrote {export_reviews(run, language, sample, seed, out):,} records to {out}")
+
+
+@review.command(name="import")
+def import_(
+    run: Run,
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="The CSV file, filled in.")],
+    reviewer: Annotated[str | None, typer.Option(help="Who reviewed, where the file does not say.")] = None,
+) -> None:
+    """Read a filled-in sample: all of it, or nothing if a row is wrong.
+
+    Example:  palo translate review import run hi.csv --reviewer asha
+    """
+    from ..translation.review_files import import_reviews
+
+    reviewed, not_reviewed = import_reviews(run, path, reviewer)
+    typer.echo(f"{reviewed:,} records reviewed, {not_reviewed:,} without a verdict")
+
+
+@review.command()
+def stats(run: Run) -> None:
+    """Say what the reviews come to: verdicts, edit distance, reject rate, agreement.
+
+    Example:  palo translate review stats run
+    """
+    from ..translation.reviews import stats_table
+
+    typer.echo(stats_table(run))
+
+
+@review.command()
+def serve(
+    run: Run,
+    language: Code,
+    image_folder: Annotated[Path | None, typer.Option(help="Where the records' images are.")] = None,
+    sample: Annotated[int, typer.Option(min=1, help="How many records to review.")] = 1000,
+    seed: Seed = 0,
+    host: Annotated[str, typer.Option(help="0.0.0.0 lets other machines in.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Of the web page.")] = 7860,
+) -> None:
+    """Open a web page for reviewers: image, English and translation side by side.
+
+    Example:  palo translate review serve run --language ur --image-folder images
+    """
+    if find_spec("gradio") is None:
+        raise ImportError("The review page needs gradio: install transformers-palo with its [translate] extra.")
+    from ..translation.review_app import serve as serve_page
+
+    serve_page(run, language, image_folder, sample, seed, host, port)

@@ -13,6 +13,7 @@
 # limitations under the License.
 """A run's folder: what it was made from, what came of each record, and its files."""
 
+import errno
 import hashlib
 import json
 import os
@@ -25,7 +26,7 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote
 
-from ..llm import Journal, JournalError
+from ..llm import Journal
 from ..llm.journal import told_as_journal_error
 from .conversation import Outcome
 
@@ -234,6 +235,9 @@ def read_outcome(text: str) -> Outcome:
     return Outcome(**fields)
 
 
+_CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+
+
 def sha256_of(path: Path) -> str:
     """Hash of a file's content."""
     with path.open("rb") as file:
@@ -255,7 +259,7 @@ def written_whole(paths: Sequence[Path]) -> Iterator[list[IO[bytes]]]:
         for written, path in zip(temporary, paths, strict=True):
             written.replace(path)
     except OSError as error:
-        if isinstance(error, JournalError):
+        if error.errno not in _CANNOT_WRITE:
             raise
         raise OSError(
             f"{error.filename or paths[0].parent} cannot be written: {error.strerror or error}. Make room or mend the permissions, "
