@@ -1,10 +1,10 @@
 """A chat completions server on the loopback interface, in a process of its own, that can be told to fail.
 
-    python -m modeling_tests.translation.loopback --log LOG [--latency S] [--faults SHARE] [--content-faults SHARE] [--key KEY]
+    python -m modeling_tests.translation.loopback --log LOG [--latency S] [--faults SHARE] [--content-faults SHARE] [--key KEY] [--phrases FILE]
 
 It prints its port. Its "translations" are no translations: each word becomes letters of the target's script, made from
 the word itself, numbers and marks stay; that passes the checks, and the same text gives the same answer in every
-process. Faults of transport strike a request when it comes for the first or second time, by chance out of its hash;
+process. Texts in a file of phrases (language -> English -> translation) are given from there. Faults of transport strike a request when it comes for the first or second time, by chance out of its hash;
 faults of content stay with the request, as a model's would.
 """
 
@@ -53,12 +53,15 @@ def section(message: str, name: str) -> str:
 class Server:
     """Answers requests, counts them and writes down which came (`A hash`) and which were answered (`S hash`)."""
 
-    def __init__(self, log: IO[str], latency: float, faults: float, content_faults: float, key: str | None) -> None:
+    def __init__(
+        self, log: IO[str], latency: float, faults: float, content_faults: float, key: str | None, phrases: dict
+    ) -> None:
         self.log = log
         self.latency = latency
         self.faults = faults
         self.content_faults = content_faults
         self.key = key
+        self.phrases = phrases
         self.arrivals: Counter[str] = Counter()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -132,7 +135,7 @@ class Server:
         elif fault == "chatter":
             answer = f"Here is the translation:\n{pseudo_translation(text, language)}"
         else:
-            answer = pseudo_translation(text, language)
+            answer = self.phrases.get(language, {}).get(text) or pseudo_translation(text, language)
         return {
             "id": name[:8],
             "object": "chat.completion",
@@ -159,9 +162,11 @@ async def main() -> None:
     parser.add_argument("--faults", type=float, default=0.0)
     parser.add_argument("--content-faults", type=float, default=0.0)
     parser.add_argument("--key")
+    parser.add_argument("--phrases", type=Path)
     args = parser.parse_args()
+    phrases = json.loads(args.phrases.read_text(encoding="utf-8")) if args.phrases else {}
     with args.log.open("a") as log:
-        server = Server(log, args.latency, args.faults, args.content_faults, args.key)
+        server = Server(log, args.latency, args.faults, args.content_faults, args.key, phrases)
         listening = await asyncio.start_server(server.serve, "127.0.0.1", 0, limit=2**22, backlog=1024)
         print(listening.sockets[0].getsockname()[1], flush=True)
         await listening.serve_forever()

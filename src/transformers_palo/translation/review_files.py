@@ -130,7 +130,8 @@ def import_reviews(folder: Path, path: Path, reviewer: str | None = None) -> tup
             raise ValueError(
                 f"{path}: expected the columns that 'review export' writes, found none named {missing[0]!r}."
             )
-        rows = [(f"{path}, row {reader.line_num}", row) for row in reader]
+        # Rows as a spreadsheet counts them; the header is the first.
+        rows = [(f"{path}, row {number}", row) for number, row in enumerate(reader, start=2)]
     by_position: dict[int, list[tuple[str, dict[str, str]]]] = defaultdict(list)
     for where, row in rows:
         if not row["position"].isdecimal():

@@ -1,0 +1,340 @@
+"""Reviewing: spreadsheets out and in, a queue for several people, the web page in a real browser, statistics."""
+
+import csv
+import json
+import shutil
+import socket
+import subprocess
+import time
+import urllib.request
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from transformers_palo.llm import Endpoint
+from transformers_palo.translation.review_files import export_reviews, import_reviews, sample
+from transformers_palo.translation.review_queue import ReviewQueue
+from transformers_palo.translation.reviews import Review, ReviewStore, decide, review_stats, stats_table
+from transformers_palo.translation.run import Job, translate_file
+
+from .conftest import PALO, make_records, write_records
+
+
+# Two photographs that scikit-learn brings, and what could be said of them; one translation has a wrong gender.
+CONVERSATIONS = [
+    (
+        "china.jpg",
+        ("What kind of building is shown in the image?", "تصویر میں کس قسم کی عمارت دکھائی گئی ہے؟"),
+        (
+            "The image shows a traditional Chinese temple with a yellow roof, standing on a hill.",
+            "تصویر میں پیلی چھت والا ایک روایتی چینی مندر دکھایا گیا ہے، جو ایک پہاڑی پر کھڑا ہے۔",
+        ),
+        ("Is there anything in front of the temple?", "کیا مندر کے سامنے کچھ ہے؟"),
+        ("Yes, there is a big wall and a stone bridge.", "جی ہاں، وہاں ایک بڑا دیوار اور پتھر کا ایک پل ہے۔"),
+    ),
+    (
+        "flower.jpg",
+        ("What color is the flower?", "پھول کس رنگ کا ہے؟"),
+        ("The flower is orange and yellow.", "پھول نارنجی اور پیلے رنگ کا ہے۔"),
+    ),
+    (
+        "flower.jpg",
+        ("Is the flower in focus?", "کیا پھول واضح نظر آ رہا ہے؟"),
+        (
+            "Yes, the flower is in focus, while the background is blurred.",
+            "جی ہاں، پھول واضح ہے جبکہ پس منظر دھندلا ہے۔",
+        ),
+    ),
+]
+
+
+@pytest.fixture
+def run(tmp_path, serve) -> Path:
+    """A run into Urdu over the conversations above."""
+    records, phrases = [], {}
+    for number, (image, *turns) in enumerate(CONVERSATIONS):
+        roles = ["human", "gpt"] * (len(turns) // 2)
+        values = [english for english, _ in turns]
+        values[0] = f"<image>\n{values[0]}"
+        conversations = [{"from": role, "value": value} for role, value in zip(roles, values, strict=True)]
+        records.append({"id": f"photo-{number}", "image": image, "conversations": conversations})
+        phrases.update(dict(turns))
+    (tmp_path / "phrases.json").write_text(json.dumps({"Urdu": phrases}))
+    server = serve(phrases=tmp_path / "phrases.json")
+    summary = translate_file(
+        Job(write_records(tmp_path / "photos.json", records), tmp_path / "run", ["ur"], "dictionary"),
+        Endpoint(server.base_url),
+    )
+    assert summary.accepted["ur"] == 3
+    return tmp_path / "run"
+
+
+def fill_in(path: Path, **columns: dict[tuple[str, str], str]) -> None:
+    """Write into a spreadsheet: column -> (source_id, turn) -> text."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    for name, cells in columns.items():
+        for row in rows:
+            row[name] = cells.get((row["source_id"], row["turn"]), row[name])
+    with path.open("w", encoding="utf-8-sig", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+class TestSpreadsheets:
+    def test_there_and_back(self, run, tmp_path):
+        out = tmp_path / "ur.csv"
+        assert export_reviews(run, "ur", 10, 0, out) == 3
+        assert out.read_bytes().startswith(b"\xef\xbb\xbf")
+        corrected = "جی ہاں، وہاں ایک بڑی دیوار اور پتھر کا ایک پل ہے۔"
+        fill_in(
+            out,
+            edited={("photo-0", "4"): corrected},
+            verdict={("photo-1", "1"): "accept", ("photo-2", "2"): "reject"},
+            reason={("photo-2", "2"): "unnatural"},
+            minutes={("photo-0", "1"): "1,5"},
+        )
+        with pytest.raises(ValueError, match="expected who reviewed it"):
+            import_reviews(run, out)
+        assert import_reviews(run, out, reviewer="asha") == (3, 0)
+        decisions = ReviewStore(run).decisions("ur")
+        assert [decisions[position].verdict for position in range(3)] == ["edit", "accept", "reject"]
+        assert decisions[0].translation[3] == corrected
+        assert decisions[0].translation[0].startswith("<image>\n")
+        assert (decisions[0].seconds, decisions[2].reason, decisions[1].reviewer) == (90, "unnatural", "asha")
+        assert decisions[0].reviewed_at.endswith("Z")
+
+    def test_rows_without_a_verdict_are_no_review(self, run, tmp_path):
+        export_reviews(run, "ur", 10, 0, tmp_path / "ur.csv")
+        assert import_reviews(run, tmp_path / "ur.csv", "asha") == (0, 3)
+
+    @pytest.mark.parametrize(
+        ("columns", "complaint"),
+        [
+            (
+                {"verdict": {("photo-1", "1"): "fine"}},
+                "row 6: expected a verdict of accept, edit, reject or none, found 'fine'",
+            ),
+            ({"verdict": {("photo-1", "1"): "edit"}}, "'edited' is empty"),
+            ({"edited": {("photo-1", "1"): "پھول؟"}, "verdict": {("photo-1", "2"): "accept"}}, "placeholder_lost"),
+            ({"translation": {("photo-1", "1"): "another"}}, "corrections belong into the column 'edited'"),
+            ({"position": {("photo-1", "1"): "x"}}, "expected a number in 'position'"),
+            (
+                {"minutes": {("photo-1", "1"): "long"}, "verdict": {("photo-1", "1"): "accept"}},
+                "expected a number in 'minutes'",
+            ),
+        ],
+    )
+    def test_a_wrong_row_keeps_everything_out(self, run, tmp_path, columns, complaint):
+        out = tmp_path / "ur.csv"
+        export_reviews(run, "ur", 10, 0, out)
+        fill_in(out, verdict={("photo-0", "1"): "accept"})
+        fill_in(out, **columns)
+        with pytest.raises(ValueError, match=complaint.split(":")[0]) as error:
+            import_reviews(run, out, "asha")
+        assert complaint in str(error.value)
+        assert ReviewStore(run).of_language("ur") == {}
+
+    def test_another_table(self, run, tmp_path):
+        (tmp_path / "other.csv").write_text("a,b\n1,2\n")
+        with pytest.raises(ValueError, match="none named 'position'"):
+            import_reviews(run, tmp_path / "other.csv", "asha")
+
+    def test_a_language_that_the_run_does_not_have(self, run, tmp_path):
+        with pytest.raises(ValueError, match=r"one of its languages \(ur\), found 'hi'"):
+            export_reviews(run, "hi", 10, 0, tmp_path / "hi.csv")
+
+
+def test_a_sample_is_even_over_kinds_and_the_same_for_a_seed(tmp_path, server):
+    job = Job(write_records(tmp_path / "r.json", make_records(90)), tmp_path / "run", ["hi"], "dictionary")
+    translate_file(job, Endpoint(server.base_url))
+    chosen = [one.position for one in sample(tmp_path / "run", "hi", 20, seed=1)]
+    assert chosen == sorted(chosen) == [one.position for one in sample(tmp_path / "run", "hi", 20, seed=1)]
+    assert chosen != [one.position for one in sample(tmp_path / "run", "hi", 20, seed=2)]
+    # A third of the records are conversations of several questions, and half of the sample.
+    assert Counter(position % 3 == 0 for position in chosen) == {True: 10, False: 10}
+
+
+class TestStatistics:
+    def test_counts(self, run):
+        store = ReviewStore(run)
+        originals = {0: ["abcd", "abcd"], 1: ["abcd"], 2: ["abcd"]}
+        store.add(
+            [
+                Review("ur", 0, "asha", "edit", "", ["abcd", "abxx"], 10),
+                Review("ur", 0, "bilal", "accept", "", ["abcd", "abcd"], 20),
+                Review("ur", 1, "asha", "accept", "", ["abcd"]),
+                Review("ur", 1, "bilal", "reject", "wrong", ["abcd"]),
+                Review("ur", 2, "asha", "reject", "wrong", ["abcd"]),
+                Review("ur", 2, "asha", "accept", "second thoughts", ["abcd"]),
+            ]
+        )
+        stats = review_stats(store.of_language("ur"), originals)
+        assert stats.reviewed == 3
+        assert stats.verdicts == {"accept": 3, "edit": 1, "reject": 1}
+        assert stats.edit_distance == pytest.approx(2 / 9)
+        assert stats.reject_rate == pytest.approx(1 / 3)
+        assert (stats.agreement, stats.several, stats.seconds) == (0.5, 2, 15)
+        assert "50.0% of 2" in stats_table(run)
+
+    def test_a_rejection_counts_before_what_follows(self):
+        first, second = (
+            Review("ur", 0, name, verdict, "", []) for name, verdict in (("a", "reject"), ("b", "accept"))
+        )
+        assert decide([first, second]) is first
+        assert decide([second]) is second
+
+    def test_nothing_reviewed(self, run):
+        with pytest.raises(ValueError, match="nothing was reviewed yet"):
+            stats_table(run)
+
+
+class TestQueue:
+    def test_nobody_gets_what_another_has_open(self, run):
+        queue = ReviewQueue(run, "ur", 10, 0)
+        positions = [queue.next(name).position for name in ("asha", "bilal", "chen")]
+        assert sorted(positions) == [0, 1, 2]
+        assert queue.next("asha").position == positions[0]
+        assert queue.next("dina") is not None  # nothing else is left
+
+    def test_what_was_skipped_comes_again_at_the_end(self, run):
+        queue = ReviewQueue(run, "ur", 10, 0)
+        first = queue.next("asha")
+        queue.skip("asha", first.position)
+        for _ in range(2):
+            one = queue.next("asha")
+            assert one.position != first.position
+            queue.submit("asha", one.position, one.translation, False, "", 1)
+        assert queue.next("asha").position == first.position
+
+    def test_many_reviewers_at_once_lose_nothing(self, run):
+        queue = ReviewQueue(run, "ur", 10, 0)
+
+        def review(name: str) -> None:
+            while (one := queue.next(name)) is not None:
+                queue.submit(name, one.position, one.translation, rejected=False, reason="", seconds=0.1)
+
+        names = [f"reviewer {number}" for number in range(8)]
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(review, names))
+        reviews = ReviewStore(run).of_language("ur")
+        assert {
+            position: sorted(one.reviewer for one in of_record) for position, of_record in reviews.items()
+        } == dict.fromkeys(range(3), names)
+        # A restart knows them.
+        assert ReviewQueue(run, "ur", 10, 0).next(names[0]) is None
+
+    def test_an_edit_keeps_the_placeholder(self, run):
+        queue = ReviewQueue(run, "ur", 10, 0)
+        assert (
+            queue.submit("asha", 1, ["پھول کون سے رنگ کا ہے؟", "پھول نارنجی اور پیلے رنگ کا ہے۔"], False, "", 1)
+            == "edit"
+        )
+        (review,) = ReviewStore(run).of_language("ur")[1]
+        assert review.translation[0] == "<image>\nپھول کون سے رنگ کا ہے؟"
+
+    @pytest.mark.parametrize(
+        ("reviewer", "texts", "rejected", "complaint"),
+        [
+            (" ", None, False, "your name"),
+            ("asha", None, True, "why it is rejected"),
+            ("asha", ["", "پھول۔"], False, "Turn 1: the edit has empty"),
+        ],
+    )
+    def test_what_cannot_be_kept(self, run, reviewer, texts, rejected, complaint):
+        queue = ReviewQueue(run, "ur", 10, 0)
+        one = queue.next("asha")
+        with pytest.raises(ValueError, match=complaint):
+            queue.submit(reviewer, 1, texts or one.translation[:2], rejected, "", 1)
+
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def page_url(run, tmp_path):
+    """`palo translate review serve`, as it is called."""
+    pytest.importorskip("gradio", reason="the page needs gradio")
+    from sklearn.datasets import load_sample_images
+
+    images = Path(load_sample_images().filenames[0]).parent
+    port = free_port()
+    command = [PALO, "translate", "review", "serve", run, "--language", "ur", "--image-folder", images, "--port", port]
+    with (tmp_path / "serve.log").open("w") as log:
+        server = subprocess.Popen(list(map(str, command)), stdout=log, stderr=subprocess.STDOUT)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(240):
+            assert server.poll() is None, (tmp_path / "serve.log").read_text()
+            try:
+                urllib.request.urlopen(url, timeout=2).read()
+                break
+            except OSError:
+                time.sleep(0.25)
+        yield url
+    finally:
+        server.terminate()
+        server.wait(timeout=20)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed: apt-get install chromium")
+def test_the_page_in_a_browser(run, page_url, tmp_path):
+    from playwright.sync_api import expect, sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1400, "height": 900})
+        page.goto(page_url)
+        page.get_by_label("Reviewer").fill("asha")
+        page.locator("#palo-start").click()
+        # The first record: four turns, right to left, the wrong gender marked, its picture.
+        mark = page.locator("#palo-marked-3 mark")
+        expect(mark).to_have_text("بڑا دیوار", timeout=20_000)
+        assert mark.get_attribute("title") == "gender agreement"
+        assert page.locator("#palo-marked-3 [dir=rtl]").count() == 1
+        box = page.locator("#palo-edit-3 textarea")
+        assert box.evaluate("element => getComputedStyle(element).direction") == "rtl"
+        expect(page.locator("#palo-image img")).to_be_visible()
+        assert page.locator("#palo-image img").evaluate("image => image.naturalWidth") == 640
+        page.screenshot(path=tmp_path / "review.png")
+        # Correct it, and accept with the keyboard while the cursor is still in the field.
+        corrected = "جی ہاں، وہاں ایک بڑی دیوار اور پتھر کا ایک پل ہے۔"
+        box.fill(corrected)
+        box.press("Alt+a")
+        expect(page.locator("#palo-progress")).to_contain_text("You: 1 of 3", timeout=20_000)
+        # A rejection needs a reason.
+        page.keyboard.press("Alt+r")
+        expect(page.get_by_text("Write why it is rejected.")).to_be_visible(timeout=20_000)
+        page.locator("#palo-reason textarea, #palo-reason input").fill("unnatural")
+        page.keyboard.press("Alt+r")
+        expect(page.locator("#palo-progress")).to_contain_text("You: 2 of 3", timeout=20_000)
+        # Another reviewer at the same time begins with what nobody has reviewed or opened.
+        other = browser.new_page()
+        other.goto(page_url)
+        other.get_by_label("Reviewer").fill("bilal")
+        other.locator("#palo-start").click()
+        expect(other.locator("#palo-progress")).to_contain_text("You: 0 of 3 records; by anybody: 2", timeout=20_000)
+        page.locator("#palo-accept").click()
+        expect(page.locator("#palo-progress")).to_contain_text("All done", timeout=20_000)
+        browser.close()
+    reviews = ReviewStore(run).of_language("ur")
+    assert sorted(review.verdict for of_record in reviews.values() for review in of_record) == [
+        "accept",
+        "edit",
+        "reject",
+    ]
+    (edit,) = reviews[0]
+    assert (edit.reviewer, edit.verdict, edit.translation[3]) == ("asha", "edit", corrected)
+    assert edit.translation[:3] == [
+        text if n else f"<image>\n{text}" for n, (_, text) in enumerate(CONVERSATIONS[0][1:4])
+    ]
+    assert edit.seconds > 0
