@@ -311,12 +311,14 @@ def test_the_page_in_a_browser(run, page_url, tmp_path):
         box.fill(corrected)
         box.press("Alt+a")
         expect(page.locator("#palo-progress")).to_contain_text("You: 1 of 3", timeout=20_000)
+        expect(page.locator("#palo-edit-0 textarea")).to_have_value("پھول کس رنگ کا ہے؟", timeout=20_000)
         # A rejection needs a reason.
         page.keyboard.press("Alt+r")
         expect(page.get_by_text("Write why it is rejected.")).to_be_visible(timeout=20_000)
         page.locator("#palo-reason textarea, #palo-reason input").fill("unnatural")
         page.keyboard.press("Alt+r")
         expect(page.locator("#palo-progress")).to_contain_text("You: 2 of 3", timeout=20_000)
+        expect(page.locator("#palo-edit-0 textarea")).to_have_value("کیا پھول واضح نظر آ رہا ہے؟", timeout=20_000)
         # Another reviewer at the same time begins with what nobody has reviewed or opened.
         other = browser.new_page()
         other.goto(page_url)

@@ -30,7 +30,12 @@ _CSS = """
 .palo-text { white-space: pre-wrap; font-size: 1.05rem; line-height: 1.6; padding: .4rem .2rem; }
 .palo-text mark { background: #ffe08a; color: inherit; border-radius: 3px; padding: 0 .1em; }
 .palo-role { opacity: .65; font-size: .85rem; }
-.palo-edit textarea { font-size: 1.05rem !important; line-height: 1.6 !important; }
+#palo-actions { position: sticky; bottom: 0; padding: .6rem 0; background: var(--body-background-fill); z-index: 2; }
+/* As high as its text: Gradio measures it before the style is there. */
+.palo-edit textarea {
+  font-size: 1.05rem !important; line-height: 1.6 !important;
+  field-sizing: content; height: auto !important; overflow-y: hidden !important;
+}
 """
 # Alt is no shortcut of any text field: it works while typing.
 _KEYS = """
@@ -105,9 +110,13 @@ def review_page(queue: ReviewQueue, image_folder: Path | None) -> gr.Blocks:
                 return
             one = queue.record(position)
             boxes = _turns(one, target, image_folder)
-            with gr.Row(equal_height=True):
+            with gr.Row(equal_height=True, elem_id="palo-actions"):
                 reason = gr.Textbox(
-                    show_label=False, placeholder="Why it is rejected, or a note", elem_id="palo-reason", scale=4
+                    show_label=False,
+                    container=False,
+                    placeholder="Why it is rejected, or a note",
+                    elem_id="palo-reason",
+                    scale=4,
                 )
                 skip = gr.Button("Skip (Alt+S)", elem_id="palo-skip")
                 reject = gr.Button("Reject (Alt+R)", elem_id="palo-reject", variant="stop")
@@ -156,27 +165,27 @@ def _turns(one: Translated, target: Target, image_folder: Path | None) -> list[g
                 zip(one.roles, one.english, one.translation, strict=True)
             ):
                 text = as_shown(translation)
-                marked = _marked(text, find_flags(english, text, target))
+                flags = find_flags(english, text, target)
                 with gr.Row():
-                    gr.HTML(
-                        _text(
-                            f"<div class='palo-role'>{html.escape(role)}</div>{html.escape(as_shown(english))}", "ltr"
-                        )
-                    )
+                    said = f"<div class='palo-role'>{html.escape(role)}</div>{html.escape(as_shown(english))}"
+                    gr.HTML(_text(said, "ltr"))
                     with gr.Column():
-                        gr.HTML(_text(marked, target.language.direction), elem_id=f"palo-marked-{number}")
-                        boxes.append(
-                            gr.Textbox(
-                                text,
-                                show_label=False,
-                                lines=2,
-                                rtl=right_to_left,
-                                interactive=True,
-                                elem_id=f"palo-edit-{number}",
-                                elem_classes="palo-edit",
-                                key=(one.position, number),
+                        if flags:
+                            gr.HTML(
+                                _text(_marked(text, flags), target.language.direction), elem_id=f"palo-marked-{number}"
                             )
+                        box = gr.Textbox(
+                            text,
+                            show_label=False,
+                            container=False,
+                            rtl=right_to_left,
+                            interactive=True,
+                            max_lines=40,
+                            elem_id=f"palo-edit-{number}",
+                            elem_classes="palo-edit",
+                            key=(one.position, number),
                         )
+                        boxes.append(box)
     return boxes
 
 
