@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -33,27 +34,36 @@ class Loopback:
         return sum(line.startswith(what) for line in self.log.read_text().splitlines())
 
 
+class Servers:
+    """Servers of `modeling_tests.translation.loopback`, each in a process of its own, that end with the block."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._running: list[subprocess.Popen] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for process in self._running:
+            process.kill()
+            process.wait()
+
+    def start(self, **options: object) -> Loopback:
+        log = self._folder / f"server-{len(self._running)}.log"
+        arguments = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+        command = [sys.executable, "-m", "modeling_tests.translation.loopback", f"--log={log}", *arguments]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=PROJECT)
+        self._running.append(process)
+        assert process.stdout is not None
+        return Loopback(f"http://127.0.0.1:{process.stdout.readline().strip()}/v1", log)
+
+
 @pytest.fixture
 def serve(tmp_path) -> Iterator[Callable[..., Loopback]]:
     """Start servers with options of `modeling_tests.translation.loopback`."""
-    running = []
-
-    def start(**options: object) -> Loopback:
-        log = tmp_path / f"server-{len(running)}.log"
-        arguments = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
-        process = subprocess.Popen(
-            [sys.executable, "-m", "modeling_tests.translation.loopback", f"--log={log}", *arguments],
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=PROJECT,
-        )
-        running.append(process)
-        return Loopback(f"http://127.0.0.1:{process.stdout.readline().strip()}/v1", log)
-
-    yield start
-    for process in running:
-        process.kill()
-        process.wait()
+    with Servers(tmp_path) as servers:
+        yield servers.start
 
 
 @pytest.fixture

@@ -1,0 +1,256 @@
+"""From reviewed runs to a fine-tuning set, a comparison and a training file."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from datasets import load_dataset
+from huggingface_hub import DatasetCard
+
+from transformers_palo.llm import Endpoint
+from transformers_palo.translation.build import build
+from transformers_palo.translation.compare import compare_runs, comparison_text
+from transformers_palo.translation.finetune import export_finetune, mask_like
+from transformers_palo.translation.prompts import Prompter, Turn
+from transformers_palo.translation.results import open_run, read_accepted
+from transformers_palo.translation.reviews import Review, ReviewStore
+from transformers_palo.translation.run import Job, translate_file
+from transformers_palo.translation.store import Shard
+from transformers_palo.translation.targets import TARGETS
+
+from .conftest import Servers, make_records, read_lines, write_records
+
+
+RECORDS = 30
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """A folder with records and a run over them."""
+    folder = tmp_path_factory.mktemp("finished")
+    with Servers(folder) as servers:
+        job = Job(write_records(folder / "records.json", make_records(RECORDS)), folder / "run", ["hi", "zh"], "first")
+        translate_file(job, Endpoint(servers.start().base_url))
+    return folder
+
+
+@pytest.fixture
+def run(finished, tmp_path) -> Path:
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "run"
+
+
+def review_all(run: Path, language: str = "hi", verdict: str = "edit") -> None:
+    """Every record is edited: its last turn gets a word more."""
+    reviews = [
+        Review(language, one.position, "asha", verdict, "", [*one.translation[:-1], f"हाँ, {one.translation[-1]}"])
+        for one in read_accepted(open_run(run), language)
+    ]
+    ReviewStore(run).add(reviews)
+
+
+class TestFinetuningSet:
+    def test_openai(self, run, tmp_path):
+        review_all(run)
+        out = tmp_path / "tuning.jsonl"
+        counts = export_finetune(run, "openai", out)
+        train, validation = read_lines(out), read_lines(tmp_path / "tuning.validation.jsonl")
+        assert (counts.train, counts.validation, counts.left_out) == (len(train), len(validation), 0)
+        assert len(train) + len(validation) == sum(len(record["conversations"]) for record in make_records(RECORDS))
+        assert train and validation
+        for sample in train:
+            assert [message["role"] for message in sample["messages"]] == ["system", "user", "assistant"]
+        # The prompts are those of a run, the completions what the reviewer made of them, with masks.
+        prompter = Prompter("first", TARGETS["hi"], {})
+        first = prompter.turn_request(Turn("human", "What is the color of the clock?"), [])
+        assert list(first.messages) in [sample["messages"][:-1] for sample in train + validation]
+        assert any("⟦1⟧" in sample["messages"][-1]["content"] for sample in train)
+        assert sum(sample["messages"][-1]["content"].startswith("हाँ, ") for sample in train + validation) == RECORDS
+
+    def test_trl_loads_with_datasets(self, run, tmp_path):
+        review_all(run)
+        export_finetune(run, "trl", tmp_path / "tuning.jsonl")
+        dataset = load_dataset(
+            "json", data_files=str(tmp_path / "tuning.jsonl"), split="train", cache_dir=tmp_path / "cache"
+        )
+        assert dataset.column_names == ["prompt", "completion"]
+        assert dataset[0]["completion"][0]["role"] == "assistant"
+
+    def test_no_record_on_both_sides_in_any_language(self, run, tmp_path):
+        review_all(run, "hi")
+        review_all(run, "zh", verdict="accept")
+        export_finetune(run, "openai", tmp_path / "t.jsonl", seed=3)
+
+        def pictures(name: str) -> set[str]:
+            texts = [line["messages"][1]["content"] for line in read_lines(tmp_path / name)]
+            return {text.rpartition("in picture ")[2].split()[0] for text in texts if "in picture" in text}
+
+        train, validation = pictures("t.jsonl"), pictures("t.validation.jsonl")
+        assert train | validation == {str(number) for number in range(RECORDS)}
+        assert not train & validation
+
+    def test_rejected_and_unreviewed_records_teach_nothing(self, run, tmp_path):
+        with pytest.raises(ValueError, match="nothing was reviewed yet"):
+            export_finetune(run, "trl", tmp_path / "t.jsonl")
+        review_all(run, verdict="reject")
+        with pytest.raises(ValueError, match="nothing was reviewed yet"):
+            export_finetune(run, "trl", tmp_path / "t.jsonl")
+        assert not (tmp_path / "t.jsonl").exists()
+
+    @pytest.mark.parametrize(
+        ("text", "spans", "masked"),
+        [
+            ("`b` und `a`", ("`a`", "`b`"), "⟦2⟧ und ⟦1⟧"),
+            ("`a` `a`", ("`a`", "`a`"), "⟦1⟧ ⟦2⟧"),
+            ("nichts", (), "nichts"),
+            ("`c`", ("`a`",), None),
+        ],
+    )
+    def test_masks_of_the_source(self, text, spans, masked):
+        assert mask_like(text, spans) == masked
+
+
+class TestCompare:
+    def test_two_translators(self, run, tmp_path, serve):
+        other = serve(content_faults=0.5)
+        job = Job(tmp_path / "records.json", tmp_path / "other", ["hi"], "second", max_attempts=1)
+        translate_file(job, Endpoint(other.base_url))
+        review_all(run)
+        comparison = compare_runs(run, tmp_path / "other")["hi"]
+        assert comparison.accepted[0] == RECORDS
+        assert comparison.rejected == (0, RECORDS - comparison.accepted[1])
+        assert sum(pair[1] for pair in comparison.reasons.values()) >= comparison.rejected[1] > 0
+        # Both wrote the same where both were accepted; the reviewed text has a word more.
+        assert comparison.different == 0
+        assert 80 < comparison.chrf[0] == comparison.chrf[1] < 100
+        assert comparison.reviewed[0] == comparison.accepted[1] > comparison.reviewed[1]
+        assert "chrF" in comparison_text({"hi": comparison})
+
+    def test_examples_stand_side_by_side(self, run, tmp_path, serve):
+        question = make_records(1)[0]["conversations"][0]["value"].removeprefix("<image>\n")
+        phrases = {"Hindi": {question: "बस किस रंग की है?"}}
+        (tmp_path / "phrases.json").write_text(json.dumps(phrases))
+        better = serve(phrases=tmp_path / "phrases.json")
+        translate_file(Job(tmp_path / "records.json", tmp_path / "other", ["hi"], "second"), Endpoint(better.base_url))
+        comparison = compare_runs(run, tmp_path / "other")["hi"]
+        assert comparison.different > 0
+        assert comparison.chrf is None
+        assert comparison.examples[0]["second"] == "<image>\nबस किस रंग की है?"
+        assert comparison.examples[0]["first"] != comparison.examples[0]["second"]
+
+    def test_other_inputs_cannot_be_compared(self, run, tmp_path, server):
+        write_records(tmp_path / "others.json", make_records(3, seed=1))
+        translate_file(Job(tmp_path / "others.json", tmp_path / "other", ["hi"], "first"), Endpoint(server.base_url))
+        with pytest.raises(ValueError, match="over the same input"):
+            compare_runs(run, tmp_path / "other")
+
+
+class TestBuild:
+    def test_every_record_says_where_it_comes_from(self, run, tmp_path):
+        review_all(run)
+        ReviewStore(run).add([Review("hi", 0, "bilal", "reject", "no", ["x"])])
+        english = write_records(tmp_path / "english.json", make_records(5, seed=9))
+        counts = build([run], tmp_path / "data" / "train.jsonl", english, seed=0)
+        records = read_lines(tmp_path / "data" / "train.jsonl")
+        assert counts.records == {"en": 5, "hi": RECORDS - 1, "zh": RECORDS}
+        assert counts.rejected_by_reviewers == {"hi": 1}
+        assert len(records) == counts.records.total()
+        hindi = [record for record in records if record["language"] == "hi"]
+        assert all(record["review"] == {"status": "edited", "reviewer": "asha"} for record in hindi)
+        assert all(record["conversations"][-1]["value"].startswith("हाँ, ") for record in hindi)
+        chinese = next(record for record in records if record["language"] == "zh")
+        assert chinese["translator"] == "first"
+        assert chinese["checks"]["passed"] is True and "full_stop" in chinese["checks"]["repairs"]
+        assert chinese["review"] == {"status": "none", "reviewer": None}
+        assert chinese["source_id"] == chinese["id"]
+        first = next(record for record in records if record["language"] == "en")
+        assert (first["translator"], first["review"]) == (None, None)
+
+    def test_the_same_seed_gives_the_same_bytes(self, run, tmp_path):
+        for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+            build([run], tmp_path / name / "train.jsonl", seed=seed)
+        first, same, other = ((tmp_path / name / "train.jsonl").read_bytes() for name in "abc")
+        assert first == same != other
+        assert sorted(first.splitlines()) == sorted(other.splitlines())
+
+    def test_shards_give_what_one_run_gives(self, run, tmp_path, server):
+        shards = []
+        for index in (3, 1, 2):
+            job = Job(
+                tmp_path / "records.json", tmp_path / f"shard{index}", ["hi", "zh"], "first", shard=Shard(index, 3)
+            )
+            translate_file(job, Endpoint(server.base_url))
+            shards.append(job.output_dir)
+        build(shards, tmp_path / "sharded" / "train.jsonl")
+        build([run], tmp_path / "whole" / "train.jsonl")
+        assert sorted(read_bytes(tmp_path / "sharded")) == sorted(read_bytes(tmp_path / "whole"))
+        with pytest.raises(ValueError, match=r"expected each of its 3 shards once, found 3/3, 1/3"):
+            build(shards[:2], tmp_path / "half" / "train.jsonl")
+        with pytest.raises(ValueError, match="expected each of its 1 shards once"):
+            build([run, run], tmp_path / "twice" / "train.jsonl")
+
+    def test_an_array_and_a_card_that_datasets_reads(self, run, tmp_path):
+        build([run], tmp_path / "data" / "train.json")
+        assert len(json.loads((tmp_path / "data" / "train.json").read_text(encoding="utf-8"))) == 2 * RECORDS
+        card = DatasetCard.load(tmp_path / "data" / "README.md")
+        assert card.data.language == ["hi", "zh"]
+        assert card.data.size_categories == "n<1K"
+        assert "| hi | 30 | 0 | 0 | 0 |" in card.text
+        build([run], tmp_path / "data" / "train.jsonl")
+        loaded = load_dataset(str(tmp_path / "data"), split="train", cache_dir=str(tmp_path / "cache"))
+        assert len(loaded) == 2 * RECORDS
+
+    def test_what_is_refused(self, run, tmp_path):
+        with pytest.raises(ValueError, match="a file that ends in"):
+            build([run], tmp_path / "train.parquet")
+        with pytest.raises(FileNotFoundError, match="expected the folder of a run"):
+            build([tmp_path / "nowhere"], tmp_path / "train.jsonl")
+        (tmp_path / "data").mkdir()
+        (tmp_path / "data" / "README.md").write_text("# Mine")
+        with pytest.raises(FileExistsError, match="written by somebody else"):
+            build([run], tmp_path / "data" / "train.jsonl")
+        with pytest.raises(FileNotFoundError, match="nowhere"):
+            build([run], tmp_path / "train.jsonl", include_english=tmp_path / "nowhere.json")
+        assert not list(tmp_path.glob("*train*"))
+
+    def test_files_that_do_not_fit_the_journal(self, run, tmp_path):
+        path = run / "hi.jsonl"
+        path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[1:]))
+        with pytest.raises(ValueError, match="does not fit the run's journal"):
+            build([run], tmp_path / "train.jsonl")
+
+
+def read_bytes(folder: Path) -> list[bytes]:
+    return (folder / "train.jsonl").read_bytes().splitlines()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["export-finetune", "RUN", "--format", "openai", "--out", "OUT/tuning.jsonl"],
+        ["build", "RUN", "--out", "OUT/train.jsonl"],
+        ["compare", "RUN", "RUN"],
+        ["review", "export", "RUN", "--language", "hi", "--sample", "3", "--out", "OUT/hi.csv"],
+        ["review", "stats", "RUN"],
+        ["check", "RUN"],
+    ],
+    ids=lambda arguments: arguments[0] if arguments[0] != "review" else arguments[1],
+)
+def test_commands(run, tmp_path, here, arguments):
+    review_all(run)
+    named = [argument.replace("RUN", str(run)).replace("OUT", str(tmp_path)) for argument in arguments]
+    code, out, err = here("translate", *named)
+    assert (code, err) == (0, "")
+    assert out
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["export-finetune", "build", "compare", "review export", "review import", "review stats", "review serve"],
+)
+def test_help(here, command):
+    code, out, _ = here("translate", *command.split(), "--help")
+    assert code == 0
+    assert f"palo translate {command}" in out
+    assert "Example" in out
