@@ -187,11 +187,12 @@ class ChatClient:
         began = time.monotonic()
         try:
             async with asyncio.timeout(self._endpoint.timeout):
-                messages: Any = request.messages
-                response = await self._openai.chat.completions.with_raw_response.create(
-                    model=request.model, messages=messages, **self._named(request.parameters)
+                # `chat.completions.create` takes half as long again, over types of parameters that are plain already.
+                raw = await self._openai.post(
+                    "/chat/completions",
+                    body={"model": request.model, "messages": request.messages, **self._named(request.parameters)},
+                    cast_to=str,
                 )
-                raw = response.content.decode("utf-8", errors="replace")
         except TimeoutError:
             raise RetryableEndpointError(f"{self._endpoint.base_url} took too long to answer", "timeout") from None
         except openai.OpenAIError as error:
