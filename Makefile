@@ -51,6 +51,7 @@ bench: setup
 	$(ALL_CORES) $(BIN)/python -m benchmarks.processor
 	$(ALL_CORES) $(BIN)/python -m benchmarks.startup
 	$(ALL_CORES) $(BIN)/python -m benchmarks.data_reading
+	$(ALL_CORES) $(BIN)/python -m benchmarks.bench_translation
 	$(ALL_CORES) $(BIN)/python -m benchmarks.model
 
 quality: setup

@@ -255,6 +255,26 @@ class TestRun:
         assert "wrong_language" in (tmp_path / "run" / "checks.md").read_text()
 
 
+class TestCheck:
+    def test_files_from_elsewhere(self, tmp_path, server):
+        """Without a journal, and with a record that does not pass."""
+        translate_file(job(tmp_path, languages=["hi"]), Endpoint(server.base_url))
+        lines = read_lines(tmp_path / "run" / "hi.jsonl")
+        lines[3]["conversations"][1]["value"] = "It is a dog."
+        lines[4]["conversations"].pop()
+        elsewhere = tmp_path / "elsewhere"
+        elsewhere.mkdir()
+        (elsewhere / "hi.jsonl").write_text("\n".join(map(json.dumps, lines)))
+        report = check_run(elsewhere)["hi"]
+        assert (report.accepted, report.rejected) == (12, 0)
+        assert report.failing["wrong_language"] == report.failing["turn_count"] == 1
+        assert report.examples["wrong_language"][0]["translation"] == "It is a dog."
+
+    def test_a_folder_without_a_run(self, tmp_path):
+        with pytest.raises(FileNotFoundError, match="expected a run.s files"):
+            check_run(tmp_path)
+
+
 class TestRefusals:
     def test_another_input(self, tmp_path, server):
         translate_file(job(tmp_path), Endpoint(server.base_url))
@@ -392,7 +412,7 @@ def check_killed_run(tmp_path: Path, serve, count: int, kills: int) -> Counter[s
 
 
 def test_killed_twice_at_random_it_ends_as_if_never_stopped(tmp_path, serve):
-    retries = check_killed_run(tmp_path, serve, count=100, kills=2)
+    retries = check_killed_run(tmp_path, serve, count=60, kills=2)
     assert len(retries) >= 5  # faults of every kind came
 
 
@@ -476,11 +496,11 @@ class TestCommand:
 
     def test_a_disk_that_fills_up(self, tmp_path, server):
         """Whatever could be written is kept, and the run ends as ever once there is room."""
-        wanted, endpoint = job(tmp_path, make_records(200)), Endpoint(server.base_url)
+        wanted, endpoint = job(tmp_path, make_records(80)), Endpoint(server.base_url)
 
         def with_little_room() -> None:
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-            resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
             translate_file(wanted, endpoint)
 
         said = in_a_fork(with_little_room)
@@ -489,6 +509,6 @@ class TestCommand:
         known = journaled(tmp_path / "run")
         assert known
         seen = len(server.log.read_text().splitlines())
-        assert translate_file(wanted, endpoint).accepted == {"hi": 200, "bn": 200, "zh": 200}
+        assert translate_file(wanted, endpoint).accepted == {"hi": 80, "bn": 80, "zh": 80}
         arrived = {line[2:] for line in server.log.read_text().splitlines()[seen:] if line.startswith("A")}
         assert not arrived & known

@@ -24,8 +24,8 @@ from .records import MalformedRecordError, english_turns
 from .run import Job
 
 
-# English instruction data on current multilingual tokenizers (o200k_base on the sources of the labelled sentences).
-ENGLISH_CHARACTERS_PER_TOKEN = 4.5
+# As the targets' (o200k_base, on the sources of the labelled sentences).
+ENGLISH_CHARACTERS_PER_TOKEN = 4.4
 # The chat format round each message.
 _TOKENS_PER_MESSAGE = 4
 
@@ -73,8 +73,8 @@ class _Counter:
         self.code = target.code
         self.estimate = Estimate()
         self._whole = whole_conversations
-        # The middle of the bounds, in tokens for a character of English.
-        self._tokens_each = sum(target.length) / 2 / target.characters_per_token
+        # The usual length is in the middle of the bounds; in tokens for a character of English.
+        self._tokens_each = (target.length[0] * target.length[1]) ** 0.5 / target.characters_per_token
         frame = prompter.turn_request(Turn("gpt", ""), [])
         characters = frame.num_characters
         foreign = sum(len(translation) for _, translation in prompter.examples)
