@@ -68,6 +68,16 @@ class TestFinetuningSet:
         assert any("⟦1⟧" in sample["messages"][-1]["content"] for sample in train)
         assert sum(sample["messages"][-1]["content"].startswith("हाँ, ") for sample in train + validation) == RECORDS
 
+    def test_the_glossary_of_the_run_is_in_the_prompts(self, tmp_path, server):
+        glossary = tmp_path / "terms.csv"
+        glossary.write_text("en,hi\npicture,तस्वीर\n", encoding="utf-8")
+        input = write_records(tmp_path / "records.json", make_records(5))
+        translate_file(Job(input, tmp_path / "run", ["hi"], "first", glossary=glossary), Endpoint(server.base_url))
+        review_all(tmp_path / "run")
+        export_finetune(tmp_path / "run", "openai", tmp_path / "tuning.jsonl")
+        prompts = [line["messages"][1]["content"] for line in read_lines(tmp_path / "tuning.jsonl")]
+        assert any("picture = तस्वीर" in prompt for prompt in prompts)
+
     def test_trl_loads_with_datasets(self, run, tmp_path):
         review_all(run)
         export_finetune(run, "trl", tmp_path / "tuning.jsonl")

@@ -271,7 +271,7 @@ class TestCheck:
         assert report.examples["wrong_language"][0]["translation"] == "It is a dog."
 
     def test_a_folder_without_a_run(self, tmp_path):
-        with pytest.raises(FileNotFoundError, match="expected a run.s files"):
+        with pytest.raises(FileNotFoundError, match=r"expected a run.s files"):
             check_run(tmp_path)
 
 

@@ -21,7 +21,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -115,7 +115,7 @@ class Journal:
 
     def get(self, name: str) -> Any:
         """A value kept by `set`, or `None`."""
-        row = self._reader.execute("SELECT value FROM meta WHERE key = ?", (name,)).fetchone()
+        row = next(self.rows("SELECT value FROM meta WHERE key = ?", (name,)), None)
         return None if row is None else json.loads(row[0])
 
     def set(self, name: str, value: Any) -> None:
@@ -130,7 +130,7 @@ class Journal:
 
     def find(self, request: ChatRequest) -> Reply | None:
         """The answer to a request that was asked before."""
-        row = self._reader.execute("SELECT reply FROM exchanges WHERE key = ?", (request.key,)).fetchone()
+        row = next(self.rows("SELECT reply FROM exchanges WHERE key = ?", (request.key,)), None)
         return None if row is None else parse_reply(row[0])
 
     async def record(self, request: ChatRequest, reply: Reply, seconds: float) -> None:
@@ -223,7 +223,7 @@ class Journal:
         if self._writer.is_alive():
             self._writes.put(None)
             self._writer.join()
-        if self._failure is None:
+        with suppress(sqlite3.Error):  # what was told before is not to be hidden; the next opening does it
             self._reader.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._reader.close()
         self._lock.release()

@@ -87,7 +87,7 @@ def _pairs(folder: Path, seed: int, counts: FinetuneCounts) -> Iterator[tuple[bo
     run = open_run(folder)
     for language in run.languages:
         decisions = ReviewStore(folder).decisions(language)
-        prompter = Prompter(run.settings.model, get_target(language), glossary={})
+        prompter = Prompter(run.settings.model, get_target(language), run.settings.glossaries[language])
         for one in read_accepted(run, language):
             review = decisions.get(one.position)
             if review is None or review.verdict == "reject":

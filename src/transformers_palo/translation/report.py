@@ -22,6 +22,7 @@ from typing import Any
 
 from ..record_files import Record, open_records
 from .checks import REASONS, check_translation, check_turn_count
+from .masking import mask
 from .store import JOURNAL, FinishedRun, written_whole
 from .targets import TARGETS
 
@@ -120,7 +121,7 @@ def _failures(record: Record, code: str) -> dict[str, dict[str, Any]]:
     for finding in check_turn_count(english, translated):
         found[finding.reason] = {"detail": finding.detail}
     for source, translation in zip(english, translated, strict=False):
-        if source == translation and not any(map(str.islower, source)):
+        if source == translation and not mask(source).has_words:
             continue  # nothing to translate
         for finding in check_translation(source, translation, TARGETS[code]):
             found.setdefault(finding.reason, {"english": source, "translation": translation, "detail": finding.detail})

@@ -15,6 +15,7 @@
 
 import html
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,7 @@ def review_page(queue: ReviewQueue, image_folder: Path | None) -> gr.Blocks:
             if position is None:
                 return
             one = queue.record(position)
-            boxes = _turns(one, target, image_folder)
+            boxes = _turns(one, target, queue.glossary, image_folder)
             with gr.Row(equal_height=True, elem_id="palo-actions"):
                 reason = gr.Textbox(
                     show_label=False,
@@ -153,7 +154,9 @@ def _progress(queue: ReviewQueue, reviewer: str, one: Translated | None) -> str:
     return f"You: **{own}** of {total} records; by anybody: {anybody}. This one: `{one.record['source_id']}`{kinds}."
 
 
-def _turns(one: Translated, target: Target, image_folder: Path | None) -> list[gr.Textbox]:
+def _turns(
+    one: Translated, target: Target, glossary: Mapping[str, str], image_folder: Path | None
+) -> list[gr.Textbox]:
     """The image, and each turn in English, in the translation with its flags marked, and to be edited."""
     right_to_left = target.language.direction == "rtl"
     boxes = []
@@ -165,7 +168,7 @@ def _turns(one: Translated, target: Target, image_folder: Path | None) -> list[g
                 zip(one.roles, one.english, one.translation, strict=True)
             ):
                 text = as_shown(translation)
-                flags = find_flags(english, text, target)
+                flags = find_flags(english, text, target, glossary)
                 with gr.Row():
                     said = f"<div class='palo-role'>{html.escape(role)}</div>{html.escape(as_shown(english))}"
                     gr.HTML(_text(said, "ltr"))

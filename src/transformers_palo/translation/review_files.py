@@ -24,7 +24,7 @@ from typing import Any
 from .checks import check_translation
 from .results import Translated, open_run, read_accepted
 from .reviews import VERDICTS, Review, ReviewStore, Verdict
-from .store import written_whole
+from .store import FinishedRun, written_whole
 from .targets import get_target
 
 
@@ -138,7 +138,7 @@ def import_reviews(folder: Path, path: Path, reviewer: str | None = None) -> tup
             raise ValueError(f"{where}: expected a number in 'position', found {row['position']!r}.")
         by_position[int(row["position"])].append((where, row))
     run = open_run(folder)
-    language = _language_of(run.languages, folder, by_position, path)
+    language = _language_of(run, by_position, path)
     originals = {one.position: one for one in read_accepted(run, language) if one.position in by_position}
     reviews = [
         review
@@ -149,23 +149,17 @@ def import_reviews(folder: Path, path: Path, reviewer: str | None = None) -> tup
     return len(reviews), len(by_position) - len(reviews)
 
 
-def _language_of(
-    languages: Sequence[str], folder: Path, by_position: dict[int, list[tuple[str, dict[str, str]]]], path: Path
-) -> str:
+def _language_of(run: FinishedRun, by_position: dict[int, list[tuple[str, dict[str, str]]]], path: Path) -> str:
     """The language whose translations stand in the file."""
-    for language in languages:
-        found = {
-            one.position: one
-            for one in read_accepted(open_run(folder, language), language)
-            if one.position in by_position
-        }
+    for language in run.languages:
+        found = {one.position: one for one in read_accepted(run, language) if one.position in by_position}
         if found.keys() == by_position.keys() and all(
             [row["translation"] for _, row in rows] == [_as_in_csv(text) for text in found[position].translation]
             for position, rows in by_position.items()
         ):
             return language
     raise ValueError(
-        f"{path}: expected translations of {folder} as 'review export' wrote them, found others: corrections belong into "
+        f"{path}: expected translations of {run.folder} as 'review export' wrote them, found others: corrections belong into "
         "the column 'edited', and all turns of a record have to be there."
     )
 

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .masking import PLACEHOLDER
-from .results import Translated
+from .results import Translated, open_run
 from .review_files import check_edit, sample
 from .reviews import Review, ReviewStore, Verdict
 
@@ -43,6 +43,7 @@ class ReviewQueue:
 
     def __init__(self, folder: Path, language: str, count: int, seed: int) -> None:
         self.language = language
+        self.glossary = open_run(folder, language).settings.glossaries[language]
         self._records = {one.position: one for one in sample(folder, language, count, seed)}
         self._store = ReviewStore(folder)
         self._lock = threading.Lock()

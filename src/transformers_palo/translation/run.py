@@ -127,6 +127,7 @@ def translate_file(job: Job, endpoint: Endpoint, prices: Prices | None = None) -
         max_attempts=job.max_attempts,
         whole_conversations=job.whole_conversations,
         prompts={prompter.target.code: prompter.fingerprint for prompter in prompters},
+        glossaries={prompter.target.code: dict(prompter.glossary) for prompter in prompters},
     )
     before = job.input.stat()
     store = RunStore(job.output_dir, settings)
@@ -174,7 +175,7 @@ class _Run:
                             await window.acquire()
                             task = group.create_task(self._translate_one(translator, position, record))
                             task.add_done_callback(lambda _: window.release())
-                        self._show_progress()
+                        self._show_progress(position)
             except BaseExceptionGroup as errors:
                 raise _first(errors) from None
             finally:
@@ -195,9 +196,12 @@ class _Run:
         await self._store.keep(language, position, outcome)
         (self._summary.accepted if outcome.accepted else self._summary.rejected)[language] += 1
 
-    def _show_progress(self) -> None:
+    def _show_progress(self, position: int) -> None:
         summary = self._summary
-        fraction = self._reader.position / max(1, self._reader.size)
+        if self._job.limit is None:
+            fraction = self._reader.position / max(1, self._reader.size)
+        else:
+            fraction = position / self._job.limit
         self._progress.show(
             fraction,
             f"{summary.accepted.total():,} accepted, {summary.rejected.total():,} rejected; "

@@ -55,6 +55,7 @@ class Settings:
         max_attempts: How often a turn is asked for.
         whole_conversations: Whether conversations were asked for in one request.
         prompts: Fingerprints of the prompts, glossary and examples by language.
+        glossaries: English term -> the term to use, by language.
     """
 
     input_name: str
@@ -64,6 +65,7 @@ class Settings:
     max_attempts: int
     whole_conversations: bool
     prompts: dict[str, str]
+    glossaries: dict[str, dict[str, str]]
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,8 @@ class RunStore:
         found = self.journal.get("settings")
         if found is not None:
             _compare(self.folder, found, wanted)
-            wanted["prompts"] = {**found["prompts"], **wanted["prompts"]}
+            for by_language in ("prompts", "glossaries"):
+                wanted[by_language] = {**found[by_language], **wanted[by_language]}
         self.journal.set("settings", wanted)
 
     def finished(self, language: str) -> bytearray:
