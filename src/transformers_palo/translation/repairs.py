@@ -159,16 +159,21 @@ def _inverted_marks(text: str, target: Target) -> str:
         return text
 
     def open_it(match: re.Match[str]) -> str:
-        lead, sentence, end = match.groups()
-        opening = "¿" if "?" in end else "¡"
-        if opening in sentence or not sentence:
+        lead, sentence = _LEAD.match(match[1]).groups()  # type: ignore[union-attr]  # matches anything
+        opening = "¿" if "?" in match[2] else "¡" if "!" in match[2] else ""
+        if not opening or opening in sentence or not sentence:
             return match[0]
         # The mark stands where the question begins, which may be behind a comma: Hola, ¿cómo está?
         if opening == "¿" and (asked := re.search(rf"(?<=, ){_SPANISH_QUESTION}", sentence, flags=re.IGNORECASE)):
-            return f"{lead}{sentence[: asked.start()]}¿{sentence[asked.start() :]}{end}"
-        return f"{lead}{opening}{sentence}{end}"
+            return f"{lead}{sentence[: asked.start()]}¿{sentence[asked.start() :]}{match[2]}"
+        return f"{lead}{opening}{sentence}{match[2]}"
 
-    return re.sub(r"([\s\"«“(*_\-–—•]*(?:\d+[.)]\s+)?)([^.!?…\n]*)([?!]+)", open_it, text)
+    return _SENTENCE.sub(open_it, text)
+
+
+# What stands before a sentence: spaces, quotation marks, list markers.
+_LEAD = re.compile(r"([\s\"«“(*_\-–—•]*)(.*)", flags=re.DOTALL)
+_SENTENCE = re.compile(r"((?:[^.!?…\n]|(?<=\d)\.(?=\d))+)([.!?…]+)")
 
 
 REPAIRS: dict[str, Callable[[str, Target], str]] = {
