@@ -23,10 +23,10 @@ from transformers import (
 )
 
 from transformers_palo import PaloForConditionalGeneration
-from transformers_palo.models.palo.export_palo import convert_checkpoint
+from transformers_palo.models.palo.export_palo import convert_checkpoint, whole_or_nothing
 from transformers_palo.models.palo.key_map_palo import native_name, released_projector_name
 
-from .conftest import GOLDEN, chat, golden_image, read_json, tiny_model
+from .conftest import GOLDEN, SHARED, chat, golden_image, read_json, tiny_model
 from .test_golden import FEATURE_TOLERANCE, LOGIT_TOLERANCE, expand, prompts
 
 
@@ -323,7 +323,42 @@ def test_an_existing_target_is_not_touched(tmp_path):
     assert not list((tmp_path / "there").iterdir())
 
 
-def test_a_killed_conversion_leaves_nothing_that_looks_whole_and_runs_again(tmp_path):
+def test_two_conversions_to_one_target_do_not_mix(tmp_path):
+    """Who is done first has the target, whole; the other is told."""
+    source, target = GOLDEN / "public_mlp2x" / "checkpoint", tmp_path / "native"
+    with pytest.raises(FileExistsError), whole_or_nothing(target) as first:
+        (first / "one").touch()
+        convert_checkpoint(str(source), target)
+    assert not (target / "one").exists()
+    check_against(source.parent, *load(target))
+
+
+def test_a_failed_conversion_leaves_nothing(tmp_path):
+    with pytest.raises(OSError, match="disk full"), whole_or_nothing(tmp_path / "native"):
+        raise OSError("disk full")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_tower_with_a_missing_weight_is_refused(tmp_path):
+    """It would be random."""
+    shutil.copytree(GOLDEN / "public_mlp3x" / "checkpoint", tmp_path / "a" / "palo")
+    shutil.copytree(SHARED / "clip_tower", tmp_path / "tower")
+    weights = load_file(tmp_path / "tower" / "model.safetensors")
+    name = next(name for name in weights if "layers.0.mlp.fc1.weight" in name)
+    del weights[name]
+    save_file(weights, tmp_path / "tower" / "model.safetensors", {"format": "pt"})
+    config = read_json(tmp_path / "a" / "palo" / "config.json")
+    (tmp_path / "a" / "palo" / "config.json").write_text(
+        json.dumps({**config, "mm_vision_tower": str(tmp_path / "tower")})
+    )
+    with pytest.raises(ValueError, match=r"expected a whole vision tower, found no .*layers.0.mlp.fc1.weight"):
+        convert_checkpoint(str(tmp_path / "a" / "palo"), tmp_path / "native")
+    with pytest.raises(ValueError, match="expected a whole vision tower"):
+        PaloForConditionalGeneration.from_pretrained(tmp_path / "a" / "palo")
+    assert not list(tmp_path.glob("native*"))
+
+
+def test_a_killed_conversion_leaves_nothing_that_looks_whole_and_runs_again(tmp_path, caplog):
     """Killed with -9 while the weights are written: the source is a pipe-slow copy with many shards."""
     source, target = GOLDEN / "public_mlp2x" / "checkpoint", tmp_path / "native"
     code = (
@@ -333,18 +368,20 @@ def test_a_killed_conversion_leaves_nothing_that_looks_whole_and_runs_again(tmp_
         f"e.convert_checkpoint({str(source)!r}, {str(target)!r}, max_shard_bytes=50_000)\n"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
-    partial = tmp_path / "native.partial"
     deadline = time.monotonic() + 120
-    while len(list(partial.glob("shard-*"))) < 2:
+    while len(list(tmp_path.glob("native.partial-*/shard-*"))) < 2:
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not target.exists()
+    (partial,) = tmp_path.glob("native.partial-*")
     assert not (partial / "config.json").exists(), "what is left is no checkpoint either"
-    convert_checkpoint(str(source), target)
-    assert not partial.exists()
+    with caplog.at_level("WARNING"):
+        convert_checkpoint(str(source), target)
+    # It could be another run's, at work.
+    assert partial.exists() and str(partial) in caplog.text
     check_against(source.parent, *load(target))
 
 

@@ -307,3 +307,12 @@ def test_the_torchvision_backend_is_close(width, height, seed):
     exact = PaloImageProcessorPil(**SMALL)(image, return_tensors="pt").pixel_values
     # One step of a byte is 0.015 after normalisation.
     torch.testing.assert_close(ours, exact, atol=0.04, rtol=0)
+
+
+@pytest.mark.parametrize(("format", "length"), [("JPEG", 30), ("WEBP", 20), ("PNG", 20)])
+def test_a_file_that_is_cut_in_its_first_bytes_is_named(tmp_path, image, format, length):
+    path = tmp_path / "cut.img"
+    image.save(path, format)
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(ValueError, match=r"cut\.img"):
+        load_image(str(path))

@@ -178,7 +178,8 @@ def _turns(record: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for turn in turns:
         if not isinstance(turn, dict) or not isinstance(turn.get("value"), str):
             raise _RejectError(RejectReason.MALFORMED, f"expected a turn with from and value, found {turn!r:.60}")
-        role = ROLES.get(turn.get("from") or "")
+        speaker = turn.get("from")
+        role = ROLES.get(speaker) if isinstance(speaker, str) else None
         if role is None:
             raise _RejectError(RejectReason.UNKNOWN_ROLE, f"expected human or gpt, found {turn.get('from')!r:.60}")
         yield role, turn["value"]

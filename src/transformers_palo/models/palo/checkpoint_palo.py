@@ -93,10 +93,15 @@ def load_tower_state_dict(
         OSError: They cannot be had.
     """
     try:
-        tower = tower_class.from_pretrained(released.vision_tower)
+        tower, info = tower_class.from_pretrained(released.vision_tower, output_loading_info=True)
     except (OSError, ValueError) as error:
         raise OSError(
             f"{released.folder} holds no vision tower; its weights are those of {released.vision_tower!r}, which could "
             f"not be loaded ({str(error).strip().splitlines()[0]}). Put that model beside the checkpoint, or go online."
         ) from error
+    if missing := sorted(info["missing_keys"]):
+        raise ValueError(
+            f"{released.vision_tower}: expected a whole vision tower, found no {_some(missing)}. They would be random: get the "
+            "tower again."
+        )
     return {f"{prefix}{name}": tensor for name, tensor in tower.state_dict().items()}

@@ -36,7 +36,7 @@ from transformers.utils import (
     WEIGHTS_NAME,
 )
 
-from .checkpoint_palo import describe_unreadable
+from .checkpoint_palo import describe_unreadable, load_tower_state_dict
 from .configuration_palo import PaloConfig, is_released_layout
 from .key_map_palo import native_name
 
@@ -94,8 +94,7 @@ class WeightSource:
         if released is None:
             raise ValueError(f"{self.folder} holds no vision tower, and does not say where one is.")
         tower_class = type(AutoModel.from_config(self.config.vision_config))
-        for name, tensor in tower_class.from_pretrained(released.vision_tower).state_dict().items():
-            yield f"model.vision_tower.{name}", tensor
+        yield from load_tower_state_dict(tower_class, released, "model.vision_tower.").items()
 
 
 class LoraAdapter:

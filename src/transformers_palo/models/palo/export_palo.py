@@ -19,7 +19,9 @@ beside the target, which is renamed when it is whole.
 
 import json
 import logging
+import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -76,6 +78,8 @@ def convert_checkpoint(
         ValueError: The source is not what was expected, or the format cannot express it.
         OSError: A file is not what its name says, or the target exists.
     """
+    # Before anything is downloaded.
+    refuse_existing(Path(target))
     return write_checkpoint(
         open_source(source, base_model),
         target,
@@ -132,15 +136,37 @@ def whole_or_nothing(target: Path) -> Iterator[Path]:
     Raises:
         OSError: `target` exists already.
     """
+    refuse_existing(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    prefix = f"{target.name}.partial-"
+    for left in target.parent.glob(f"{prefix}*"):
+        logger.warning(
+            "%s is what an interrupted conversion left, or another one at work: remove it if none is.", left
+        )
+    # Of this run alone: another one may be writing the same target, and a folder with such a name may be the user's.
+    partial = Path(tempfile.mkdtemp(prefix=prefix, dir=target.parent))
+    partial.chmod(0o777 & ~_umask())
+    try:
+        yield partial
+        refuse_existing(target)
+        partial.rename(target)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def refuse_existing(target: Path) -> None:
+    """Raises:
+    FileExistsError: `target` exists already.
+    """
     if target.exists():
         raise FileExistsError(f"{target} exists already: choose another folder, or remove it first.")
-    partial = target.with_name(f"{target.name}.partial")
-    if partial.exists():
-        logger.warning("An interrupted conversion left %s: starting over.", partial)
-        shutil.rmtree(partial)
-    partial.mkdir(parents=True)
-    yield partial
-    partial.rename(target)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def expected_shapes(config: PaloConfig) -> dict[str, tuple[int, ...]]:

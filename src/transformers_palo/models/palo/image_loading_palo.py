@@ -82,6 +82,13 @@ def _decode(file: Any, name: str) -> Image.Image:
         ) from None
     except Image.DecompressionBombError as error:
         raise ValueError(f"Refused to decode the image {name}: {error}") from None
+    except FileNotFoundError:
+        raise
+    except (OSError, SyntaxError, EOFError) as error:
+        # A file that is cut within its first bytes.
+        raise ValueError(
+            f"Cannot read the image {name}: the file is truncated or damaged ({error}). Get it again, or leave it out."
+        ) from error
 
 
 def to_rgb(image: Image.Image, name: str | None = None) -> Image.Image:
