@@ -1,6 +1,8 @@
 """The card of a model, and the results file that it reads."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 from huggingface_hub import ModelCard, hf_hub_url
@@ -169,6 +171,32 @@ class TestRewriting:
         second = with_results(first, results(hi=row))
         assert "| Hindi | 61.0 | 100.0 % | 60 of 60 |" in second and "| Hindi | 57.6" not in second
         assert with_results(second, results()) == first
+
+    def test_measured_scores_replace_the_sentence_that_there_are_none(self):
+        assert "No scores" not in with_results(str(a_card().to_card()), results())
+
+    @given(st.text(max_size=30) | st.just('"} --> {'))
+    def test_any_question_survives(self, question):
+        card = str(a_card(example_question=question).to_card())
+        published = with_use(card, "user/palo", with_code=True)
+        assert with_use(published, THIS_FOLDER, with_code=False) == card
+
+    @pytest.mark.parametrize("comment", ['{"image": "a"}', '{"image": "a", "question": "b", "more": 1}', "{x}"])
+    def test_a_damaged_comment(self, comment):
+        with pytest.raises(ValueError, match=r"README.md: expected a comment <!-- palo:use"):
+            with_use(f"<!-- palo:use {comment} --> <!-- /palo:use -->", "user/palo", with_code=False)
+
+    def test_a_branch_is_named_wherever_the_model_is(self):
+        card = str(a_card(example_image="a.png").to_card())
+        text = with_use(card, "user/palo", with_code=True, revision="v2")
+        assert 'model="user/palo", revision="v2", trust' in text and "user/palo/resolve/v2/a.png" in text
+        text = with_use(card, "user/palo", with_code=False, revision="v2")
+        assert 'model="user/palo", revision="v2", dtype' in text and "palo ask" not in text
+
+    def test_says_how_to_install_the_package(self):
+        project = (Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8")
+        name = re.search(r'^name = "(.+)"', project, flags=re.MULTILINE)[1]
+        assert f"pip install {name}\n" in str(a_card().to_card())
 
     def test_a_card_that_somebody_wrote_keeps_its_text(self):
         text = "---\nlicense: mit\n---\n\n# Mine\n\nHello.\n"

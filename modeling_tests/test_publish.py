@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import venv
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ from safetensors.torch import load_file, save_file
 
 from transformers_palo import PaloForConditionalGeneration
 from transformers_palo.hub.checks import RepoFile, check_files
-from transformers_palo.hub.load_check import test_picture as picture
+from transformers_palo.hub.load_check import sample_picture as picture
 from transformers_palo.hub.publish import NotPublishableError, prepare, upload
 from transformers_palo.hub.remote_code import OLDEST_TRANSFORMERS, code_files
 
@@ -258,7 +259,23 @@ except ImportError as error:
         assert [name for name in last.files if name.startswith("model")] == ["model.safetensors"]
         assert len(hub.repos["user/palo-tiny"].branches["main"]) == 3
 
-    def test_an_adapter_is_published_with_its_base_models_id(self, api, hub, tiny, tmp_path, processor, monkeypatch):
+    def test_code_of_an_earlier_publication_does_not_stay(self, hub, api, folder):
+        upload(prepare(folder, "user/palo-tiny", with_code=True), api=api)
+        upload(prepare(folder, "user/palo-tiny"), api=api)
+        *_, last = hub.repos["user/palo-tiny"].branches["main"]
+        assert not [name for name in last.files if name.endswith(".py")]
+
+    def test_an_adapter_of_an_earlier_publication_does_not_stay(self, hub, api, folder):
+        publication = prepare(folder, "user/palo-tiny")
+        adapter = [RepoFile(name, b"{}") for name in ("adapter_config.json", "adapter_model.safetensors")]
+        upload(replace(publication, files=[*adapter, RepoFile("README.md", b"# An adapter")]), api=api)
+        upload(publication, api=api)
+        *_, last = hub.repos["user/palo-tiny"].branches["main"]
+        assert last.files.keys() == {file.path for file in publication.files} | {".gitattributes"}
+
+    def test_an_adapter_is_published_with_its_base_models_id(
+        self, hub, tiny, tmp_path, processor, monkeypatch, palo_publish
+    ):
         peft = pytest.importorskip("peft")
         base = Path(shutil.copytree(tiny, tmp_path / "user" / "base"))
         monkeypatch.chdir(tmp_path)
@@ -268,6 +285,15 @@ except ImportError as error:
         peft.get_peft_model(model, config).save_pretrained(folder)
         processor.save_pretrained(folder)
         (folder / "README.md").unlink(missing_ok=True)
+        # A folder that only looks like an id.
+        with pytest.raises(NotPublishableError, match=r"'user/base', which is no id .* as base_model_name_or_path"):
+            prepare(folder, "user/adapter")
+        base.rename(tmp_path / "base")
+        base = tmp_path / "base"
+        assert palo_publish(base, "user/base")[0] == 0
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        resolved = f"{hub.endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", resolved)
         publication = prepare(folder, "user/adapter")
         card = ModelCard(publication.card)
         assert card.data.base_model == "user/base" and card.data.to_dict()["base_model_relation"] == "adapter"
@@ -402,8 +428,8 @@ class TestChecks:
             ("run.log", b"password = 'correct-horse-battery'", "run.log: a password or key"),
             (
                 "run.log",
-                b"read /mnt/disk/coco/1.jpg",
-                "run.log, line 1: a path of this machine, '/mnt/disk/coco/1.jpg'",
+                b"read /home/me/coco/1.jpg",
+                "run.log, line 1: a path of this machine, '/home/me/coco/1.jpg'",
             ),
             (
                 "run.log",
@@ -411,6 +437,13 @@ class TestChecks:
                 r"run.log, line 1: a path of this machine, 'C:\\Users\\me\\1.jpg'",
             ),
             ("a.json", b'{"x": [{"y": "/gpu7/me/data"}]}', "a.json, x[0].y: a path of this machine, '/gpu7/me/data'"),
+            ("a.yaml", b"data: /mnt/disk/coco", "a.yaml, line 1: a path of this machine, '/mnt/disk/coco'"),
+            ("array.npy", b"x", "array.npy: a pickle, or what may hold one"),
+            ("array.pkl.gz", b"x", "array.pkl.gz: a pickle"),
+            ("a.bin", b"PK\x03\x04", "a.bin: a pickle"),
+            ("latin.txt", f"caf\xe9 {SECRET}".encode("latin-1"), "latin.txt: a Hugging Face token (hf_aB3…)"),
+            ("a.txt", f"key {SECRET}".encode("utf-16"), "a.txt: a Hugging Face token (hf_aB3…)"),
+            ("a.txt", f"key {SECRET}".encode("utf-16-be"), "a.txt: a Hugging Face token (hf_aB3…)"),
             ("a.json", b'{"/home/me/x": 1}', "a.json, a key: a path of this machine"),
             ("x.safetensors", b"cut off", "x.safetensors: no whole safetensors file"),
         ],
@@ -434,10 +467,10 @@ class TestChecks:
         assert "'/scratch/me/run'" in self.problems(folder)[0]
 
     def test_the_card_is_looked_at(self, folder):
-        (folder / "README.md").write_text(f"# Mine\n\nTrained in ~/runs/palo with {SECRET}.\n")
+        (folder / "README.md").write_text(f"# Mine\n\nTrained in /home/me/runs with {SECRET}.\n")
         secret, path = self.problems(folder)
         assert secret.startswith("README.md, line 3: a Hugging Face token") and SECRET not in secret
-        assert path.startswith("README.md, line 3: a path of this machine, '~/runs/palo'")
+        assert path.startswith("README.md, line 3: a path of this machine, '/home/me/runs'")
 
     def test_ones_own_token_is_found_whatever_it_looks_like(self, folder, monkeypatch):
         monkeypatch.setenv("HF_TOKEN", "api_org_short")
@@ -458,6 +491,18 @@ class TestChecks:
         assert any(f"({secret[:6]}…)" in problem for problem in found)
         assert not any(secret in problem for problem in found)
 
+    def test_ones_own_token_is_found_in_other_encodings(self, monkeypatch):
+        monkeypatch.setenv("HF_TOKEN", "api_org_short")
+        for encoding in ("latin-1", "utf-16", "utf-16-le"):
+            assert check_files([RepoFile("run.log", "é api_org_short".encode(encoding))])
+
+    def test_a_token_is_asked_for_once_a_file(self, monkeypatch):
+        """Asking reads a file: for every line of a tokenizer it took seconds."""
+        asked = []
+        monkeypatch.setattr("transformers_palo.hub.checks.get_token", lambda: asked.append(1))
+        assert check_files([RepoFile("merges.txt", b"a b\n" * 1000)]) == []
+        assert len(asked) == 1
+
     def test_every_problem_is_named_at_once(self, folder):
         (folder / "optimizer.pt").write_bytes(b"x")
         (folder / "run.log").write_text("/root/x")
@@ -470,7 +515,10 @@ class TestChecks:
             "#!/usr/bin/env python",
             r"'Q:\nWhat?\nA:\n'",
             "https://x.test/a?password=short",
+            "Clear ~/.cache/huggingface, then docker run -v /data/models:/models with /usr/bin/python3",
+            "Show it /content/photo.jpg, with access_token=YOUR_HUGGING_FACE_TOKEN_HERE",
         ]
+        (folder / "optimizer_guide.md").write_text("# How to tune")
         (folder / "notes.md").write_text("\n".join(lines))
         assert prepare(folder, "user/palo-tiny").answer is not None
 
@@ -527,6 +575,13 @@ class TestLoads:
             prepare(GOLDEN / "public_mlp2x" / "checkpoint", "user/palo-tiny")
         assert "palo convert" in refused.value.problems[0]
 
+    @pytest.mark.parametrize("fault", ["raise SystemExit('no')", "raise RuntimeError('broken')"])
+    def test_code_that_does_not_run(self, folder, monkeypatch, fault):
+        """The package's own classes, which are there in this process, do not stand in for it."""
+        broken = {name: f"{content.decode()}\n{fault}\n".encode() for name, content in code_files().items()}
+        monkeypatch.setattr("transformers_palo.hub.publish.code_files", lambda: broken)
+        assert "palo-tiny does not load" in self.problem(folder, with_code=True)
+
     @pytest.mark.parametrize("name", ["config.json", "processor_config.json"])
     def test_a_damaged_config(self, folder, name):
         (folder / name).write_text("{")
@@ -535,6 +590,14 @@ class TestLoads:
     def test_no_folder(self, tmp_path):
         with pytest.raises(FileNotFoundError, match="expected the folder of a model, found nothing"):
             prepare(tmp_path / "nowhere", "user/palo-tiny")
+
+    def test_a_file(self, folder):
+        with pytest.raises(FileNotFoundError, match="found a file"):
+            prepare(folder / "config.json", "user/palo-tiny")
+
+    def test_the_folder_of_a_training_run(self, folder):
+        folder.rename(folder.with_name("model"))
+        assert "model: publish that folder" in self.problem(folder.parent)
 
     @pytest.mark.parametrize("repo_id", ["palo", "a/b/c", "user/pa lo", ""])
     def test_ids_that_are_none(self, folder, repo_id):
@@ -562,6 +625,15 @@ class TestCard:
         (folder / "README.md").write_text(str(card))
         (folder / "evaluation_results.json").write_text(json.dumps(results(ur=results()["languages"]["hi"])))
         assert len(ModelCard(prepare(folder, "user/palo-tiny").card).data.eval_results) == 5
+
+    def test_a_byte_order_mark_hides_no_metadata(self, folder):
+        (folder / "README.md").write_bytes(b"\xef\xbb\xbf---\nlicense: mit\n---\n# Mine\n")
+        assert ModelCard(prepare(folder, "user/palo-tiny").card).data.license == "mit"
+
+    def test_a_card_in_another_encoding_is_named(self, folder):
+        (folder / "README.md").write_bytes("# Déjà vu".encode("latin-1"))
+        with pytest.raises(NotPublishableError, match=r"README.md: expected UTF-8"):
+            prepare(folder, "user/palo-tiny")
 
     def test_metadata_that_is_no_yaml(self, folder):
         (folder / "README.md").write_text("---\nlicense: [\n---\n# Mine\n")

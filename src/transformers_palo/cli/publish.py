@@ -42,7 +42,7 @@ def publish(
     if not dry_run:
         check_login()
     try:
-        publication = prepare(folder, repo_id, with_code=with_code)
+        publication = prepare(folder, repo_id, with_code=with_code, revision=revision)
     except NotPublishableError as error:
         for problem in error.problems:
             print(f"palo: {problem}", file=sys.stderr)

@@ -16,6 +16,7 @@
 Every check gives problems as lines of text: file, what was found, what to do. None of them loads what it looks at.
 """
 
+import codecs
 import json
 import re
 import zipfile
@@ -53,20 +54,29 @@ class RepoFile:
         with self.source.open("rb") as reader:
             return reader.read(length)
 
+    def content(self) -> bytes:
+        """All of it."""
+        return self.source if isinstance(self.source, bytes) else self.source.read_bytes()
+
     def text(self) -> str | None:
-        """The content, or `None` if it is no text."""
-        if b"\0" in self.head(1024):
+        """The content in UTF-8, with a byte order mark in UTF-16, else in Latin-1; `None` if it is no text."""
+        content = self.content()
+        is_utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        if b"\0" in content[:1024] and not is_utf_16:
             return None
-        content = self.source if isinstance(self.source, bytes) else self.source.read_bytes()
         try:
-            return content.decode("utf-8")
+            return content.decode("utf-16" if is_utf_16 else "utf-8-sig")
         except UnicodeDecodeError:
-            return None
+            return None if b"\0" in content else content.decode("latin-1")
 
 
 # Pattern of a name or of a folder's name -> what it is. Trainer, Accelerate, DeepSpeed, FSDP.
 TRAINING_STATE = {
-    "optimizer*": "the state of an optimizer",
+    "optimizer": "the state of an optimizer",
+    "optimizer_[0-9]*": "the state of an optimizer",
+    "optimizer*.pt": "the state of an optimizer",
+    "optimizer*.bin": "the state of an optimizer",
+    "optimizer*.safetensors": "the state of an optimizer",
     "*_optim_states.pt": "the state of an optimizer",
     "scheduler.pt": "the state of a learning rate scheduler",
     "scaler.pt": "the state of a gradient scaler",
@@ -81,7 +91,10 @@ TRAINING_STATE = {
 # Parts of tensor names that only optimizers have.
 _OPTIMIZER_TENSORS = re.compile(r"(^|\.)(exp_avg|exp_avg_sq|momentum_buffer)(\.|$)")
 
-PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib")
+# Files of these names are pickles or may hold some, packed or not.
+_PICKLE_NAME = re.compile(
+    r"\.(bin|pt|pth|ckpt|pkl\w*|pickle|joblib|dill|npy|npz)(\.(gz|bz2|xz|zst|zip))?$", flags=re.IGNORECASE
+)
 _PICKLE_START = re.compile(rb"\x80[\x02-\x05]")
 
 # What -> how such a secret looks.
@@ -94,7 +107,8 @@ SECRETS = {
     "a Slack token": re.compile(r"\bxox[abprs]-[A-Za-z0-9-]{10,}"),
     "a private key": re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
     "a password or key": re.compile(
-        r"(?i)(?:api[_-]?key|secret|password|passwd|access[_-]?token)[\"']?\s*[:=]\s*[\"']?[A-Za-z0-9/+_-]{16,}"
+        r"(?i)(?:api[_-]?key|secret|password|passwd|access[_-]?token)[\"']?[ \t]*[:=][ \t]*[\"']?"
+        r"(?!your[_-])[A-Za-z0-9/+_-]{16,}"
     ),
 }
 SECRET_FILES = (".env*", ".netrc", "id_rsa*", "id_ed25519*", "*.pem", "*.key", "credentials*", ".git-credentials")
@@ -107,6 +121,12 @@ _ROOTS = (
 _MACHINE_PATH = re.compile(
     rf"(?<![\w.:/~!\\<-])(?:(?:file://)?/(?:{_ROOTS})/|~/|[A-Za-z]:\\(?:{_ROOTS})\\)[\w.+@-][^\s\"'`<>()\[\]{{}},;|]*"
 )
+# In prose, paths like /data and ~/.cache are advice to readers; these name somebody.
+_HOME = re.compile(
+    r"(?<![\w.:/~!\\<-])(?:file://)?(?:/(?:home|Users)/|/root/|[A-Za-z]:\\Users\\)[\w.+@-][^\s\"'`<>()\[\]{},;|]*"
+)
+# Files that machines read.
+_SETTINGS = (".json", ".jsonl", ".yaml", ".yml", ".toml", ".ini", ".cfg")
 # A value that is nothing but an absolute path, whatever its root.
 _ONLY_A_PATH = re.compile(r"(?:file://)?(?:/|~/|[A-Za-z]:[\\/])[\w.+@-]+(?:[\\/][\w.+@-]+)+[\\/]?")
 
@@ -129,9 +149,13 @@ def _check_file(file: RepoFile) -> Iterator[str]:
     if file.path.endswith(".safetensors"):
         yield from _check_safetensors(file)
     elif _is_pickle(file):
-        yield f"{file.path}: a pickle, which can run code where it is loaded; publish tensors as safetensors, or move it"
+        yield f"{file.path}: a pickle, or what may hold one, and run code where it is loaded; use safetensors, or move it"
     elif (text := file.text()) is not None:
         yield from _check_text(file.path, text)
+    else:
+        # Without its zeros, UTF-16 without a mark reads like ASCII.
+        for _, what, shown in _secrets(file.content().replace(b"\0", b"").decode("latin-1")):
+            yield f"{file.path}: {what} ({shown}); take it out, and revoke it"
 
 
 def _training_state(path: str) -> str | None:
@@ -144,12 +168,14 @@ def _training_state(path: str) -> str | None:
 
 
 def _is_pickle(file: RepoFile) -> bool:
-    """By what it holds, so that another name hides nothing; by its name where the content says nothing."""
+    """By its name; under another name by its first bytes (pickle protocols 2 to 5, archives of `torch.save`)."""
+    if _PICKLE_NAME.search(file.path):
+        return True
     head = file.head(4)
     if head.startswith(b"PK\x03\x04") and isinstance(file.source, Path) and zipfile.is_zipfile(file.source):
         with zipfile.ZipFile(file.source) as archive:
             return any(name.endswith(".pkl") for name in archive.namelist())
-    return bool(_PICKLE_START.match(head)) or file.path.lower().endswith(PICKLE_SUFFIXES)
+    return bool(_PICKLE_START.match(head))
 
 
 def _check_safetensors(file: RepoFile) -> Iterator[str]:
@@ -165,36 +191,37 @@ def _check_safetensors(file: RepoFile) -> Iterator[str]:
 
 
 def _check_text(path: str, text: str) -> Iterator[str]:
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, what, shown in _secrets(text):
         where = f"{path}, line {number}" if "\n" in text.rstrip() else path
-        yield from (f"{where}: {what} ({shown}); take it out, and revoke it" for what, shown in _secrets(line))
-    found = _paths_in_json(text) if path.endswith(".json") else _paths_in_lines(text)
+        yield f"{where}: {what} ({shown}); take it out, and revoke it"
+    found = _paths_in_json(path, text) if path.endswith(".json") else _paths_in_lines(path, text)
     for where, machine_path in found:
         yield f"{path}, {where}: a path of this machine, {machine_path!r}; write a Hub id, or leave it out"
 
 
-def _secrets(line: str) -> Iterator[tuple[str, str]]:
-    """What is there, and how it begins: the message must not spread it."""
+def _secrets(text: str) -> list[tuple[int, str, str]]:
+    """Line, what is there, and how it begins (the message must not spread it): one a line, the first that fits."""
     own = get_token()
-    if own and own in line:
-        yield "your own Hugging Face token", f"{own[:6]}…"
-        return
-    for what, pattern in SECRETS.items():
-        if match := pattern.search(line):
-            yield what, f"{match[0][:6]}…"
-            return
+    patterns = {"your own Hugging Face token": re.compile(re.escape(own))} if own else {}
+    found: dict[int, tuple[int, str, str]] = {}
+    for what, pattern in (patterns | SECRETS).items():
+        for match in pattern.finditer(text):
+            line = text.count("\n", 0, match.start()) + 1
+            found.setdefault(line, (line, what, f"{match[0][:6]}…"))
+    return [found[line] for line in sorted(found)]
 
 
-def _paths_in_lines(text: str) -> Iterator[tuple[str, str]]:
+def _paths_in_lines(path: str, text: str) -> Iterator[tuple[str, str]]:
+    pattern = _MACHINE_PATH if path.endswith(_SETTINGS) else _HOME
     for number, line in enumerate(text.splitlines(), start=1):
-        yield from ((f"line {number}", match[0]) for match in _MACHINE_PATH.finditer(line))
+        yield from ((f"line {number}", match[0]) for match in pattern.finditer(line))
 
 
-def _paths_in_json(text: str) -> Iterator[tuple[str, str]]:
+def _paths_in_json(path: str, text: str) -> Iterator[tuple[str, str]]:
     try:
         content = json.loads(text)
     except ValueError:
-        yield from _paths_in_lines(text)
+        yield from _paths_in_lines(path, text)
         return
     for where, value in _strings(content):
         match = _ONLY_A_PATH.fullmatch(value) or _MACHINE_PATH.search(value)

@@ -13,6 +13,11 @@
 # limitations under the License.
 """Does a folder load, and does it answer? Asked before it is published."""
 
+import json
+import os
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +30,7 @@ QUESTION = "What is in this picture?"
 _MAX_NEW_TOKENS = 8
 
 
-def test_picture() -> Image.Image:
+def sample_picture() -> Image.Image:
     """A red disc on white: no square, so that padding is tried as well."""
     image = Image.new("RGB", (320, 240), "white")
     ImageDraw.Draw(image).ellipse((100, 60, 220, 180), fill="red")
@@ -60,6 +65,48 @@ def answer_from(folder: Path, trust_remote_code: bool) -> str:
         raise ValueError(f"{folder.name} loads, but does not answer: {_one_line(error, folder)}") from error
 
 
+# A script: what is `None` in `sys.modules` cannot be imported.
+_WITHOUT_PACKAGE = """
+import importlib.util, json, pathlib, sys
+sys.modules["transformers_palo"] = None
+spec = importlib.util.spec_from_file_location("load_check", sys.argv[1])
+load_check = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(load_check)
+try:
+    found = {"answer": load_check.answer_from(pathlib.Path(sys.argv[2]), trust_remote_code=True)}
+except ValueError as error:
+    found = {"problem": str(error)}
+print(json.dumps(found))
+"""
+
+
+def answer_by_code(folder: Path) -> str:
+    """The same by the code in the folder, in a process that cannot import this package.
+
+    Where it can, Transformers takes the package's classes even with `trust_remote_code=True`.
+
+    Raises:
+        ValueError: As [`answer_from`]; or the code ends the process.
+    """
+    with tempfile.TemporaryDirectory() as modules:
+        done = subprocess.run(
+            [sys.executable, "-c", _WITHOUT_PACKAGE, __file__, str(folder)],
+            # Transformers keeps copies of the code that it runs: these are of no use afterwards.
+            env={**os.environ, "HF_MODULES_CACHE": modules},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if done.returncode != 0:
+        *_, last = done.stderr.strip().splitlines() or [f"its process ended with exit code {done.returncode}"]
+        raise ValueError(f"{folder.name} does not load by its own code: {last}")
+    found = json.loads(done.stdout.splitlines()[-1])
+    if "problem" in found:
+        raise ValueError(found["problem"])
+    return found["answer"]
+
+
 def _load(folder: Path, trust_remote_code: bool) -> tuple[Any, Any, dict[str, Any]]:
     device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     model, loading = AutoModelForImageTextToText.from_pretrained(
@@ -70,7 +117,7 @@ def _load(folder: Path, trust_remote_code: bool) -> tuple[Any, Any, dict[str, An
 
 
 def _ask(model: Any, processor: Any) -> str:
-    content = [{"type": "image", "image": test_picture()}, {"type": "text", "text": QUESTION}]
+    content = [{"type": "image", "image": sample_picture()}, {"type": "text", "text": QUESTION}]
     inputs = processor.apply_chat_template(
         [{"role": "user", "content": content}],
         add_generation_prompt=True,

@@ -56,6 +56,8 @@ EXAMPLE_QUESTION = EXAMPLE_QUESTIONS["hi"]
 
 PAPER = "https://arxiv.org/abs/2402.14818"
 
+_PACKAGE = "transformers-palo"
+
 GENERAL_LIMITS = (
     "Like all models of its kind it can describe, with confidence, what is not in the picture. Check what matters.",
     "It does not answer equally well in every language, and may answer in another language than it was asked in. A "
@@ -215,7 +217,7 @@ class PaloModelCard:
             card=self,
             languages=[get_language(code) for code in self.languages],
             use=use_section(self.model_id, self.example_image, self.example_question),
-            results=results_section(self.results),
+            results=results_section(self.results, has_others=bool(self.paper_scores or self.other_results)),
             paper=PAPER,
             records=_records(self.records_by_language),
         )
@@ -241,7 +243,11 @@ def architecture_facts(config: PaloConfig, num_parameters: int | None = None) ->
 
 
 def use_section(
-    model_id: str, image: str = EXAMPLE_IMAGE, question: str = EXAMPLE_QUESTION, with_code: bool = False
+    model_id: str,
+    image: str = EXAMPLE_IMAGE,
+    question: str = EXAMPLE_QUESTION,
+    with_code: bool = False,
+    revision: str | None = None,
 ) -> str:
     """How to load the model, between its comments. The first one remembers picture and question.
 
@@ -250,26 +256,47 @@ def use_section(
         image: The picture of the example: a path in the model's folder, or the default.
         question: Its question.
         with_code: Whether the repository carries the model's Python files.
+        revision: The branch that the model is on. [default: main]
     """
     asked = {"image": image, "question": question}
     shown = image
     if image != EXAMPLE_IMAGE:
-        shown = f"{model_id}/{image}" if model_id == THIS_FOLDER else hf_hub_url(model_id, image)
-    body = render("use.md.jinja", model_id=model_id, image=shown, question=question, with_code=with_code)
-    return f"<!-- palo:use {json.dumps(asked, ensure_ascii=False)} -->\n\n{body}\n\n<!-- /palo:use -->"
+        shown = f"{model_id}/{image}" if model_id == THIS_FOLDER else hf_hub_url(model_id, image, revision=revision)
+    values = {"model_id": model_id, "image": shown, "question": question, "revision": revision}
+    body = render("use.md.jinja", **values, with_code=with_code, package=_PACKAGE)
+    # A question may hold what would end the comment.
+    remembered = json.dumps(asked, ensure_ascii=False).replace(">", "\\u003e")
+    return f"<!-- palo:use {remembered} -->\n\n{body}\n\n<!-- /palo:use -->"
 
 
-def results_section(results: EvaluationResults | None) -> str:
-    """What an evaluation measured, between its comments; only the comments if there was none."""
-    body = render("results.md.jinja", results=results, language_of=get_language)
+def results_section(results: EvaluationResults | None, has_others: bool = False) -> str:
+    """What an evaluation measured, between its comments.
+
+    Args:
+        results: Of the evaluation. Without it the section says that there are no scores.
+        has_others: The card has scores elsewhere; then it does not say so.
+    """
+    body = render("results.md.jinja", results=results, has_others=has_others, language_of=get_language)
     return f"<!-- palo:results -->\n\n{body}\n\n<!-- /palo:results -->"
 
 
-def with_use(text: str, model_id: str, with_code: bool) -> str:
-    """A card's text that says how to load the model from `model_id`; unchanged if it never said how."""
+def with_use(text: str, model_id: str, with_code: bool, revision: str | None = None) -> str:
+    """A card's text that says how to load the model from `model_id`; unchanged if it never said how.
+
+    Raises:
+        ValueError: The comment that remembers picture and question was damaged.
+    """
 
     def rewritten(match: re.Match[str]) -> str:
-        return use_section(model_id, **json.loads(match[1]), with_code=with_code)
+        try:
+            asked = json.loads(match[1])
+        except ValueError:
+            asked = {}
+        if asked.keys() != {"image", "question"} or not all(isinstance(value, str) for value in asked.values()):
+            raise ValueError(
+                f'README.md: expected a comment <!-- palo:use {{"image": "...", "question": "..."}} -->, found {match[1]}'
+            )
+        return use_section(model_id, **asked, with_code=with_code, revision=revision)
 
     pattern = r"<!-- palo:use (\{.*?\}) -->.*?<!-- /palo:use -->"
     return re.sub(pattern, rewritten, text, flags=re.DOTALL).replace(THIS_FOLDER, model_id)

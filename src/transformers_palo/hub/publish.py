@@ -40,7 +40,7 @@ from transformers.utils import (
 
 from ..models.palo.configuration_palo import PaloConfig, is_released_layout
 from .checks import RepoFile, check_files
-from .load_check import answer_from
+from .load_check import answer_by_code, answer_from
 from .model_card import PaloModelCard, architecture_facts, with_results, with_use
 from .remote_code import code_files, with_auto_maps
 from .results import RESULTS_NAME, read_results, to_eval_results
@@ -60,11 +60,13 @@ IGNORED = [
     ".ipynb_checkpoints/*",
 ]
 
-# Weights of an earlier publication that a new one does not overwrite would be loaded instead of the new ones, or beside them.
-_WEIGHTS = (
+# Files of an earlier publication that a new one does not overwrite would be loaded instead of the new ones, or beside them.
+_LOADED = (
+    "config.json",
     "model.safetensors",
     "model.safetensors.index.json",
     "model-*-of-*.safetensors",
+    "adapter_config.json",
     "adapter_model.safetensors",
 )
 
@@ -109,13 +111,14 @@ class Publication:
         return "\n".join([*lines, f"{f'{len(lines)} files':<{width}}  {total:>15,} bytes"])
 
 
-def prepare(folder: Path, repo_id: str, with_code: bool = False) -> Publication:
+def prepare(folder: Path, repo_id: str, with_code: bool = False, revision: str | None = None) -> Publication:
     """Decide what to publish, and check it. Nothing is changed, in the folder or on the Hub.
 
     Args:
         folder: What `save_pretrained` of a model and its processor wrote, or `palo train`, or `palo convert`.
         repo_id: `USER/REPO`.
         with_code: Add the model's Python files, and point the Auto classes to them.
+        revision: The branch that it will be on, for the card's example. [default: main]
 
     Raises:
         FileNotFoundError: There is no such folder.
@@ -123,7 +126,8 @@ def prepare(folder: Path, repo_id: str, with_code: bool = False) -> Publication:
     """
     _check_repo_id(repo_id)
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: expected the folder of a model, found nothing.")
+        found = "a file" if folder.is_file() else "nothing"
+        raise FileNotFoundError(f"{folder}: expected the folder of a model, found {found}.")
     paths = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     files = {path: RepoFile(path, folder / path) for path in filter_repo_objects(paths, ignore_patterns=IGNORED)}
     problems = [*_missing(folder, with_code), *check_files(files.values())]
@@ -134,7 +138,7 @@ def prepare(folder: Path, repo_id: str, with_code: bool = False) -> Publication:
             configs = _read_json(folder / CONFIG_NAME), _read_json(folder / PROCESSOR_NAME)
             for name, content in {**code_files(), **with_auto_maps(*configs)}.items():
                 files[name] = RepoFile(name, content)
-        files[CARD_NAME] = RepoFile(CARD_NAME, _card(folder, repo_id, with_code).encode())
+        files[CARD_NAME] = RepoFile(CARD_NAME, _card(folder, repo_id, with_code, revision).encode())
         files = dict(sorted(files.items()))
         answer = _try(folder, files, with_code)
     except ValueError as error:
@@ -175,7 +179,7 @@ def upload(
         operations: list[CommitOperationAdd | CommitOperationDelete] = [
             CommitOperationAdd(file.path, file.source) for file in publication.files
         ]
-        operations += [CommitOperationDelete(path) for path in _stale_weights(api, publication, revision)]
+        operations += [CommitOperationDelete(path) for path in _stale_files(api, publication, revision)]
         message = f"Upload PALO with transformers-palo {version('transformers-palo')}"
         return api.create_commit(repo_id, operations, commit_message=message, revision=revision)
     except ValueError as error:
@@ -215,6 +219,8 @@ def _check_repo_id(repo_id: str) -> None:
 def _missing(folder: Path, with_code: bool) -> list[str]:
     """What a model's folder has to have."""
     if not (folder / PROCESSOR_NAME).is_file():
+        if (folder / "model" / CONFIG_NAME).is_file():
+            return [f"{CONFIG_NAME}: not there, but in {folder / 'model'}: publish that folder"]
         released = (folder / CONFIG_NAME).is_file() and is_released_layout(_read_json(folder / CONFIG_NAME))
         advice = (
             "the layout of the original code; write a native folder first: palo convert"
@@ -240,9 +246,15 @@ def _missing_of_adapter(folder: Path, with_code: bool) -> list[str]:
     base = _read_json(folder / ADAPTER_CONFIG_NAME).get("base_model_name_or_path") or ""
     try:
         _check_repo_id(base)
+        on_hub = not Path(base).exists()
     except ValueError:
-        return [f"{ADAPTER_CONFIG_NAME}: its base model is {base!r}, which is no id on the Hub; publish that first"]
-    return []
+        on_hub = False
+    if on_hub:
+        return []
+    return [
+        f"{ADAPTER_CONFIG_NAME}: its base model is {base!r}, which is no id on the Hub; publish that first, and write its "
+        "id there as base_model_name_or_path"
+    ]
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -252,11 +264,13 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path.name}: expected JSON, found something else ({error})") from None
 
 
-def _card(folder: Path, repo_id: str, with_code: bool) -> str:
+def _card(folder: Path, repo_id: str, with_code: bool, revision: str | None) -> str:
     """The folder's own card, or one made of what the folder says; with its results, if it has any."""
     own = folder / CARD_NAME
     try:
-        card = ModelCard(own.read_text(encoding="utf-8")) if own.is_file() else _made_card(folder, repo_id).to_card()
+        card = ModelCard(own.read_text(encoding="utf-8-sig")) if own.is_file() else _made_card(folder, repo_id).to_card()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{CARD_NAME}: expected UTF-8, found {error}; save it as UTF-8") from None
     except yaml.YAMLError as error:
         raise ValueError(f"{CARD_NAME}: its metadata is no YAML: {_one_line(error)}") from None
     data = cast(ModelCardData, card.data)
@@ -269,7 +283,7 @@ def _card(folder: Path, repo_id: str, with_code: bool) -> str:
         data.eval_results = [*kept, *new]
         data.model_name = data.model_name or repo_id.split("/")[1]
         card.text = with_results(card.text, results)
-    return with_use(str(card), repo_id, with_code)
+    return with_use(str(card), repo_id, with_code, revision)
 
 
 def _made_card(folder: Path, repo_id: str) -> PaloModelCard:
@@ -289,20 +303,22 @@ def _try(folder: Path, files: dict[str, RepoFile], with_code: bool) -> str:
     if not with_code:
         return answer_from(folder, trust_remote_code=False)
     with tempfile.TemporaryDirectory() as name:
+        copy = Path(name) / folder.resolve().name
         for file in files.values():
-            target = Path(name) / file.path
+            target = copy / file.path
             target.parent.mkdir(parents=True, exist_ok=True)
             if isinstance(file.source, bytes):
                 target.write_bytes(file.source)
             else:
                 target.symlink_to(file.source.resolve())
-        return answer_from(Path(name), trust_remote_code=True)
+        return answer_by_code(copy)
 
 
-def _stale_weights(api: HfApi, publication: Publication, revision: str | None) -> list[str]:
+def _stale_files(api: HfApi, publication: Publication, revision: str | None) -> list[str]:
     there = api.list_repo_files(publication.repo_id, revision=revision)
     new = {file.path for file in publication.files}
-    return [path for path in filter_repo_objects(there, allow_patterns=list(_WEIGHTS)) if path not in new]
+    patterns = [*_LOADED, *code_files()]
+    return [path for path in filter_repo_objects(there, allow_patterns=patterns) if path not in new]
 
 
 def _one_line(error: Exception) -> str:
