@@ -218,6 +218,14 @@ class TestResultsFile:
         [
             ({"format_version": 2}, "expected evaluation results with format_version 1, found 2"),
             ({"languages": {"xx": {}}}, "Unknown language 'xx'"),
+            ({"languages": ["hi"]}, "expected an object for languages, found"),
+            ({"languages": {"hi": 3}}, "expected an object for hi, found 3"),
+            ({"benchmark": "LLaVA-Bench"}, "expected an object for benchmark, found 'LLaVA-Bench'"),
+            ({"judge": {"model": "a", "prompt_sha256": "b"}}, "the results for judge lack temperature"),
+            ({"averages": {"high": 1.0}}, "the results for averages lack all, low"),
+            ({"averages": None}, "expected an object for averages, found None"),
+            ({"averages": {"high": "1", "low": None, "all": None}}, "average high is '1', expected a number"),
+            ({"generation": "greedy"}, "expected an object for generation"),
             ({"languages": {"hi": {"score": 3}}}, "the results for hi lack by_category, fidelity"),
         ],
     )
@@ -230,6 +238,8 @@ class TestResultsFile:
         [
             ({"fidelity": 95.0}, "fidelity for hi is 95.0, expected a share"),
             ({"score": -1}, "score for hi is -1"),
+            ({"score": "57.6"}, "score for hi is '57.6', expected a number"),
+            ({"fidelity": None}, "fidelity for hi is None, expected a number"),
             ({"judged": 61}, "61 of 60 questions"),
         ],
     )

@@ -26,7 +26,7 @@ from safetensors.torch import load_file, save_file
 from transformers_palo import PaloForConditionalGeneration
 from transformers_palo.hub.checks import RepoFile, check_files
 from transformers_palo.hub.load_check import sample_picture as picture
-from transformers_palo.hub.publish import NotPublishableError, prepare, upload
+from transformers_palo.hub.publish import NotPublishableError, check_login, prepare, upload
 from transformers_palo.hub.remote_code import OLDEST_TRANSFORMERS, code_files
 
 from .card_metadata import card_errors
@@ -368,6 +368,12 @@ class TestBrokenConnections:
         with pytest.raises(OSError, match=r"The Hub at http://127.0.0.1:9 does not take user/x"):
             upload(prepare(folder, "user/x"), api=HfApi(endpoint="http://127.0.0.1:9", token=TOKEN))
 
+    def test_whether_one_is_logged_in_is_not_known_without_a_hub(self, monkeypatch):
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        with pytest.raises(OSError, match="does not answer") as refused:
+            check_login(HfApi(endpoint="http://127.0.0.1:9", token=TOKEN))
+        assert "auth login" not in str(refused.value)
+
     def test_somebody_elses_name(self, hub, api, folder):
         with pytest.raises(OSError, match=r"does not take other/palo-tiny: .*403"):
             upload(prepare(folder, "other/palo-tiny"), api=api)
@@ -575,6 +581,10 @@ class TestLoads:
             prepare(GOLDEN / "public_mlp2x" / "checkpoint", "user/palo-tiny")
         assert "palo convert" in refused.value.problems[0]
 
+    def test_a_processor_without_its_image_processor(self, folder):
+        (folder / "processor_config.json").write_text("{}")
+        assert "expected an image_processor" in self.problem(folder, with_code=True)
+
     @pytest.mark.parametrize("fault", ["raise SystemExit('no')", "raise RuntimeError('broken')"])
     def test_code_that_does_not_run(self, folder, monkeypatch, fault):
         """The package's own classes, which are there in this process, do not stand in for it."""
@@ -640,11 +650,16 @@ class TestCard:
         with pytest.raises(NotPublishableError, match=r"README.md: its metadata is no YAML"):
             prepare(folder, "user/palo-tiny")
 
-    def test_metadata_that_the_hub_refuses(self, hub, api, folder):
+    def test_languages_are_checked_without_the_hub(self, folder):
         (folder / "README.md").write_text("---\nlanguage: Hindi!\n---\n# Mine\n")
-        with pytest.raises(ValueError, match=r"The Hub refuses user/palo-tiny: .*language"):
+        with pytest.raises(NotPublishableError, match="expected ISO 639 codes as language"):
+            prepare(folder, "user/palo-tiny")
+
+    def test_metadata_that_the_hub_refuses(self, hub, api, folder):
+        (folder / "README.md").write_text("---\nbase_model: not an id\n---\n# Mine\n")
+        with pytest.raises(ValueError, match=r"The Hub refuses user/palo-tiny: .*not an id"):
             upload(prepare(folder, "user/palo-tiny"), api=api)
-        assert hub.lfs_uploads == []
+        assert hub.lfs_uploads == [] and hub.repos == {}
 
 
 def test_the_oldest_transformers_is_the_packages():

@@ -125,8 +125,8 @@ _MACHINE_PATH = re.compile(
 _HOME = re.compile(
     r"(?<![\w.:/~!\\<-])(?:file://)?(?:/(?:home|Users)/|/root/|[A-Za-z]:\\Users\\)[\w.+@-][^\s\"'`<>()\[\]{},;|]*"
 )
-# Files that machines read.
-_SETTINGS = (".json", ".jsonl", ".yaml", ".yml", ".toml", ".ini", ".cfg")
+# Files that machines read; of weights, what they say about themselves.
+_SETTINGS = (".safetensors", ".json", ".jsonl", ".yaml", ".yml", ".toml", ".ini", ".cfg")
 # A value that is nothing but an absolute path, whatever its root.
 _ONLY_A_PATH = re.compile(r"(?:file://)?(?:/|~/|[A-Za-z]:[\\/])[\w.+@-]+(?:[\\/][\w.+@-]+)+[\\/]?")
 

@@ -19,6 +19,7 @@ again, so after a broken connection the same command goes on where it stopped.
 """
 
 import json
+import re
 import tempfile
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -27,8 +28,14 @@ from typing import Any, cast
 
 import yaml
 from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi, ModelCard, ModelCardData
-from huggingface_hub.errors import HFValidationError
-from huggingface_hub.utils import filter_repo_objects, validate_repo_id
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
+from huggingface_hub.utils import (
+    build_hf_headers,
+    filter_repo_objects,
+    get_session,
+    hf_raise_for_status,
+    validate_repo_id,
+)
 from transformers.utils import (
     ADAPTER_CONFIG_NAME,
     ADAPTER_SAFE_WEIGHTS_NAME,
@@ -165,6 +172,12 @@ def upload(
     api = api or HfApi()
     repo_id = publication.repo_id
     try:
+        _validate(api, publication.card)
+    except ValueError as error:
+        raise ValueError(f"The Hub refuses {repo_id}: {_one_line(error)}. Nothing was published.") from error
+    except Exception as error:
+        raise OSError(f"The Hub at {api.endpoint} does not take {repo_id}: {_one_line(error)}") from error
+    try:
         api.create_repo(repo_id, private=private or None, exist_ok=True)
         is_private = api.model_info(repo_id).private
     except Exception as error:
@@ -191,6 +204,13 @@ def upload(
         ) from error
 
 
+def _validate(api: HfApi, card: str) -> None:
+    """Ask the Hub about the metadata: before a repository is made, which would stay behind, empty and public."""
+    asked = {"content": card, "repoType": "model"}
+    headers = build_hf_headers(token=api.token)
+    hf_raise_for_status(get_session().post(f"{api.endpoint}/api/validate-yaml", json=asked, headers=headers))
+
+
 def check_login(api: HfApi | None = None) -> str:
     """Who is publishing. Asked first: loading a model to check it takes a while.
 
@@ -200,10 +220,14 @@ def check_login(api: HfApi | None = None) -> str:
     api = api or HfApi()
     try:
         return api.whoami()["name"]
-    except Exception as error:
+    except (HfHubHTTPError, LocalTokenNotFoundError) as error:
         raise OSError(
             f"The Hub at {api.endpoint} does not know you ({_one_line(error)}): log in with 'hf auth login', or set "
             "HF_TOKEN to a token that may write."
+        ) from error
+    except Exception as error:
+        raise OSError(
+            f"The Hub at {api.endpoint} does not answer ({_one_line(error)}): is there a network, and is HF_ENDPOINT right?"
         ) from error
 
 
@@ -268,7 +292,9 @@ def _card(folder: Path, repo_id: str, with_code: bool, revision: str | None) -> 
     """The folder's own card, or one made of what the folder says; with its results, if it has any."""
     own = folder / CARD_NAME
     try:
-        card = ModelCard(own.read_text(encoding="utf-8-sig")) if own.is_file() else _made_card(folder, repo_id).to_card()
+        card = (
+            ModelCard(own.read_text(encoding="utf-8-sig")) if own.is_file() else _made_card(folder, repo_id).to_card()
+        )
     except UnicodeDecodeError as error:
         raise ValueError(f"{CARD_NAME}: expected UTF-8, found {error}; save it as UTF-8") from None
     except yaml.YAMLError as error:
@@ -283,7 +309,18 @@ def _card(folder: Path, repo_id: str, with_code: bool, revision: str | None) -> 
         data.eval_results = [*kept, *new]
         data.model_name = data.model_name or repo_id.split("/")[1]
         card.text = with_results(card.text, results)
+    _check_metadata(data)
     return with_use(str(card), repo_id, with_code, revision)
+
+
+def _check_metadata(data: ModelCardData) -> None:
+    """What can be told without the Hub, which says the rest before anything is sent."""
+    languages = [data.language] if isinstance(data.language, str) else data.language or []
+    for language in languages:
+        if not (isinstance(language, str) and re.fullmatch(r"[a-z]{2,3}|code|multilingual", language)):
+            raise ValueError(f"{CARD_NAME}: expected ISO 639 codes as language, such as 'hi', found {language!r}")
+    if data.license is not None and not isinstance(data.license, str | list):
+        raise ValueError(f"{CARD_NAME}: expected a name as license, such as 'cc-by-4.0', found {data.license!r}")
 
 
 def _made_card(folder: Path, repo_id: str) -> PaloModelCard:

@@ -80,7 +80,7 @@ _PAPER_LIMITS = (
 
 _LICENSE_OF_DATA = LicenseTerm(
     "Training data (LLaVA-Instruct and its translations; the paper's section 8 also names OpenAI's terms, since GPT models "
-    "wrote and translated it)",
+    "wrote a part of it and translated it)",
     "CC-BY-4.0",
     "https://creativecommons.org/licenses/by/4.0/",
 )
@@ -100,7 +100,7 @@ def released_card(name: str) -> PaloModelCard:
         facts=architecture_facts(PaloConfig.from_size(size), num_parameters) | {"Made from": _parts(language_model)},
         good_for=_good_for(is_mobile),
         limits=[*_limits(name, baseline), *_PAPER_LIMITS, *GENERAL_LIMITS[:1]],
-        data=_training_data(),
+        data=_training_data(is_mobile),
         how_trained=_how_trained(hours, memory),
         recipe=_recipe(uses_lora),
         paper_scores=_paper_scores(name, baseline),
@@ -160,9 +160,15 @@ def _limits(name: str, baseline: str) -> list[str]:
     return limits
 
 
-def _training_data() -> list[TrainingData]:
+def _training_data(is_mobile: bool) -> list[TrainingData]:
+    note = "captions in English; stage 1 (paper, section 4.1)"
+    if not is_mobile:
+        note += (
+            "; but PALO's README takes the projectors of LLaVA-1.5 (liuhaotian/llava-v1.5-mlp2x-336px-pretrain-vicuna-*), "
+            "which names 558K captions of LAION, CC and SBU"
+        )
     return [
-        TrainingData("CC-595K", records="595K", note="captions in English; stage 1 (paper, section 4.1)"),
+        TrainingData("CC-595K", records="595K", note=note),
         TrainingData(
             "PALO multilingual data set",
             hub_id=DATA_SET,
@@ -235,7 +241,10 @@ def _license_chain(name: str, is_mobile: bool) -> list[LicenseTerm]:
     )
     return [
         LicenseTerm(
-            "Weights as PALO's authors released them", "as stated there", f"https://huggingface.co/MBZUAI/{name}"
+            "Weights as PALO's authors released them"
+            + ("" if is_mobile else "; this does not agree with the terms of the language model, which hold as well"),
+            "Apache-2.0, as their page on the Hub states",
+            f"https://huggingface.co/MBZUAI/{name}",
         ),
         language_model,
         _LICENSE_OF_DATA,

@@ -73,7 +73,16 @@ def _with_version_check(source: str) -> str:
 
 
 def with_auto_maps(config: dict[str, Any], processor_config: dict[str, Any]) -> dict[str, bytes]:
-    """`config.json` and `processor_config.json` that lead the Auto classes to [`code_files`]."""
+    """`config.json` and `processor_config.json` that lead the Auto classes to [`code_files`].
+
+    Raises:
+        ValueError: The processor's configuration lacks its image processor.
+    """
+    if not isinstance(processor_config.get("image_processor"), dict):
+        raise ValueError(
+            "processor_config.json: expected an image_processor, found none: save the processor again with "
+            "processor.save_pretrained"
+        )
     image_processor = {**processor_config["image_processor"], "auto_map": IMAGE_PROCESSOR_AUTO_MAP}
     changed = {
         "config.json": {**config, "auto_map": MODEL_AUTO_MAP},

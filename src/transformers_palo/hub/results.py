@@ -15,6 +15,7 @@
 
 import json
 import math
+from inspect import get_annotations
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
@@ -117,17 +118,41 @@ def read_results(path: Path) -> EvaluationResults:
         )
     if missing := sorted(EvaluationResults.__annotations__.keys() - content.keys()):
         raise ValueError(f"{path}: these evaluation results lack {', '.join(missing)}.")
+    for name in ("languages", "generation", "versions"):
+        _check_dict(path, name, content[name])
+    for name, kind in (("benchmark", Benchmark), ("judge", Judge), ("averages", Averages)):
+        _check_dict(path, name, content[name], kind)
+    _check_score(path, "temperature of judge", content["judge"]["temperature"])
+    for name, average in content["averages"].items():
+        _check_score(path, f"average {name}", average)
     for code, row in content["languages"].items():
         get_language(code)
         _check_row(path, code, row)
     return content  # type: ignore[return-value]
 
 
+def _check_dict(path: Path, name: str, found: Any, kind: type | None = None) -> None:
+    if not isinstance(found, dict):
+        raise ValueError(f"{path}: expected an object for {name}, found {found!r}.")
+    if missing := sorted(get_annotations(kind).keys() - found.keys() if kind else ()):
+        raise ValueError(f"{path}: the results for {name} lack {', '.join(missing)}.")
+
+
+def _check_score(path: Path, name: str, found: Any) -> None:
+    if found is not None and not (_is_number(found) and found >= 0):
+        raise ValueError(f"{path}: the {name} is {found!r}, expected a number from 0 upwards, or null.")
+
+
+def _is_number(found: Any) -> bool:
+    return isinstance(found, int | float) and not isinstance(found, bool) and math.isfinite(found)
+
+
 def _check_row(path: Path, code: str, row: dict[str, Any]) -> None:
-    if missing := sorted(LanguageResults.__annotations__.keys() - row.keys()):
-        raise ValueError(f"{path}: the results for {code} lack {', '.join(missing)}.")
-    if row["score"] is not None and not (math.isfinite(row["score"]) and row["score"] >= 0):
-        raise ValueError(f"{path}: the score for {code} is {row['score']}, expected a number from 0 upwards, or null.")
+    _check_dict(path, code, row, LanguageResults)
+    _check_score(path, f"score for {code}", row["score"])
+    for name in ("fidelity", "questions", "judged"):
+        if not _is_number(row[name]):
+            raise ValueError(f"{path}: {name} for {code} is {row[name]!r}, expected a number.")
     if not 0 <= row["fidelity"] <= 1:
         raise ValueError(f"{path}: the fidelity for {code} is {row['fidelity']}, expected a share from 0 to 1.")
     if not 0 <= row["judged"] <= row["questions"]:
