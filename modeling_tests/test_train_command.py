@@ -261,6 +261,10 @@ def test_the_card_states_data_recipe_versions_and_metrics(lora_run, prepared):
         assert words in card
     assert str(lora_run) not in card and str(GOLDEN) not in card
     assert "max_steps" in card and "num_train_epochs" not in card
+    merged = AutoModelForImageTextToText.from_pretrained(lora_run / "model")
+    assert f"| Parameters | {merged.num_parameters():,} |" in card
+    assert "from a data set of" in card and "| processes | 1 |" in card and "| global batch size |" in card
+    assert "The terms of the model that it was made from" in card
     # Most of the golden records are English.
     assert "What is in this picture?" in card
 

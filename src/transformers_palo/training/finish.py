@@ -25,7 +25,14 @@ from peft import PeftModel
 from transformers import GenerationConfig
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
-from ..hub.model_card import EXAMPLE_QUESTION, EXAMPLE_QUESTIONS, PaloModelCard, TrainingData, architecture_facts
+from ..hub.model_card import (
+    EXAMPLE_QUESTION,
+    EXAMPLE_QUESTIONS,
+    GENERAL_LIMITS,
+    PaloModelCard,
+    TrainingData,
+    architecture_facts,
+)
 from ..models.palo.modeling_palo import PaloForConditionalGeneration
 from .recipe import Recipe
 from .trainer import PaloSFTTrainer
@@ -33,6 +40,7 @@ from .trainer import PaloSFTTrainer
 
 MODEL, ADAPTER = "model", "adapter"
 _PACKAGES = ("transformers-palo", "transformers", "trl", "peft", "accelerate", "datasets", "torch")
+_TERMS = "The terms of the model that it was made from, and of the data, hold for this model as well: read them before you use it."
 # Of some three hundred fields, those that somebody who repeats the run has to know.
 _TOLD = (
     "num_train_epochs",
@@ -151,21 +159,43 @@ def model_card(trainer: PaloSFTTrainer, recipe: Recipe, records: Mapping[str, in
     return PaloModelCard(
         name=name,
         summary=(
-            f"A PALO vision-language model, trained with `palo train` from {_shown(source)} on "
-            f"{sum(records.values()):,} records in {len(records)} language{'s' if len(records) != 1 else ''}."
+            f"A PALO vision-language model, trained with `palo train` from {_shown(source)} on {_amount(trainer)} from a data set "
+            f"of {sum(records.values()):,} records in {len(records)} language{'s' if len(records) != 1 else ''}."
         ),
         base_model=source if on_hub else None,
         base_model_relation="finetune" if on_hub else None,
         languages=sorted(records),
-        facts=architecture_facts(trainer.palo_model.config, trainer.palo_model.num_parameters()),
+        facts=architecture_facts(trainer.palo_model.config, _num_parameters(trainer)),
         data=[TrainingData(name=Path(str(recipe.data.dataset)).name, records=sum(records.values()))],
         records_by_language=dict(records),
         # Of no record: a card is published, the data need not be.
         example_question=EXAMPLE_QUESTIONS.get(max(records, key=lambda code: records[code]), EXAMPLE_QUESTION),
-        recipe={name: settings[name] for name in _told(settings)},
+        limits=[*GENERAL_LIMITS, _TERMS],
+        recipe={name: settings[name] for name in _told(settings)}
+        | {"processes": trainer.args.world_size, "global batch size": _global_batch(trainer)},
         metrics=_last_metrics(trainer.state.log_history),
         versions={package: importlib.metadata.version(package) for package in _PACKAGES},
     )
+
+
+def _global_batch(trainer: PaloSFTTrainer) -> int:
+    arguments = trainer.args
+    return arguments.train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size
+
+
+def _amount(trainer: PaloSFTTrainer) -> str:
+    return f"{trainer.state.global_step:,} batches of {_global_batch(trainer):,} records"
+
+
+def _num_parameters(trainer: PaloSFTTrainer) -> int:
+    """Of the whole model: without an adapter's matrices, and what PEFT keeps of modules that it trains whole."""
+    model = trainer.palo_model
+    of_peft = [
+        parameter.numel()
+        for name, parameter in model.named_parameters()
+        if "lora_" in name or "original_module" in name.split(".")
+    ]
+    return model.num_parameters() - sum(of_peft)
 
 
 def _told(settings: Mapping[str, Any]) -> list[str]:
