@@ -316,3 +316,21 @@ def test_a_file_that_is_cut_in_its_first_bytes_is_named(tmp_path, image, format,
     path.write_bytes(path.read_bytes()[:length])
     with pytest.raises(ValueError, match=r"cut\.img"):
         load_image(str(path))
+
+
+def test_a_damaged_exif_tag_is_a_damaged_image(tmp_path, image):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image.save(tmp_path / "tag.jpg", exif=exif)
+    content = (tmp_path / "tag.jpg").read_bytes()
+    # The count and type of the orientation tag, overwritten: Pillow raises struct.error.
+    start = content.index(b"Exif")
+    failures = 0
+    for offset in range(start + 6, start + 40):
+        for value in (0x00, 0x05, 0xFF):
+            damaged = content[:offset] + bytes([value]) + content[offset + 1 :]
+            try:
+                load_image(damaged)
+            except ValueError:
+                failures += 1
+    assert failures > 0

@@ -310,6 +310,40 @@ def test_the_first_stage_from_parts_and_the_second_from_its_result(write_recipe,
     assert read_json(tmp_path / "stage2" / "model" / "config.json")["use_cache"] is True
 
 
+def test_qlora_from_the_command(write_recipe, tmp_path):
+    """The merged model is in full precision."""
+    recipe = write_recipe(tmp_path / "qlora", **LORA, load_in_4bit=True, max_steps=2, eval_records=0)
+    done = palo("train", "--config", recipe)
+    assert done.returncode == 0, done.stderr[-3000:]
+    config = read_json(tmp_path / "qlora" / "model" / "config.json")
+    assert "quantization_config" not in config
+    AutoModelForImageTextToText.from_pretrained(tmp_path / "qlora" / "model")
+
+
+def test_a_start_that_failed_does_not_claim_the_folder(write_recipe, tmp_path):
+    recipe = write_recipe(tmp_path / "run", dataset=str(tmp_path / "nothing"))
+    done = palo("train", "--config", recipe)
+    assert done.returncode == 1
+    assert "expected a data set" in done.stderr
+    assert not (tmp_path / "run" / "recipe.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("eval_records", "-3"),
+        ("max_length", "-5"),
+        ("num_train_epochs", "0"),
+        ("declared_num_gpus", "0"),
+        ("mixture_temperature", "5"),
+        ("chat_template_path", "somewhere"),
+    ],
+)
+def test_values_that_cannot_be_or_have_no_effect_are_refused(field, value):
+    with pytest.raises(ValueError, match=field):
+        read_recipe(["--model_name_or_path", "somewhere", f"--{field}", value])
+
+
 # ---- interrupted
 
 

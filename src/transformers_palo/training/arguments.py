@@ -79,6 +79,12 @@ class PaloSFTConfig(SFTConfig):
             # TRL sets the old name by default, and Transformers warns of it.
             setattr(self, CHECKPOINTING_FIELD, self.gradient_checkpointing)
         super().__post_init__()
+        if self.max_length is not None and self.max_length < 1:
+            raise ValueError(f"max_length: expected 1 or more, or none at all, found {self.max_length}.")
+        if self.max_steps <= 0 and self.num_train_epochs <= 0:
+            raise ValueError(f"num_train_epochs: expected more than 0, found {self.num_train_epochs}.")
+        if self.chat_template_path is not None:
+            raise ValueError("chat_template_path is not supported: choose template: chat or caption.")
 
 
 @dataclass
@@ -166,6 +172,13 @@ class DataArguments:
     def __post_init__(self) -> None:
         for name in ("mixture_weights", "declared_records"):
             setattr(self, name, _mapping(name, getattr(self, name)))
+        for name, least in (("eval_records", 0), ("declared_num_gpus", 1), ("declared_tokens_per_record", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"{name}: expected {least} or more, found {value}.")
+        for name, strategy in (("mixture_temperature", "temperature"), ("mixture_weights", "weights")):
+            if getattr(self, name) is not None and self.mixture != strategy:
+                raise ValueError(f"{name} has an effect with mixture: {strategy} only; mixture is {self.mixture!r}.")
         for name in ("template", "mixture", "declared_sharding"):
             _check_choice(self, name)
 

@@ -18,6 +18,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import PartialState
 from transformers import AutoProcessor
 
@@ -49,9 +50,8 @@ def train(recipe: Recipe) -> Path:
     """
     output = Path(recipe.training.output_dir)
     state = PartialState()
-    with state.main_process_first():
-        if state.is_main_process:
-            _claim(output, recipe)
+    settings = _settings(recipe, state.num_processes)
+    _check_claim(output, settings)
     if (output / MODEL).is_dir():
         logger.warning("%s is finished: nothing is left to do. Choose another output_dir to train again.", output)
         return output / MODEL
@@ -60,6 +60,10 @@ def train(recipe: Recipe) -> Path:
     with state.main_process_first():
         start = _starting_model(recipe, output)
     trainer = _trainer(recipe, start, data)
+    with state.main_process_first():
+        if state.is_main_process:
+            # Only now: a start that failed has no say about the folder.
+            _claim(output, settings)
     checkpoint = last_whole_checkpoint(output)
     if checkpoint is not None:
         logger.warning("Going on from %s.", checkpoint)
@@ -76,9 +80,10 @@ def _trainer(recipe: Recipe, start: str, data: TrainingData) -> PaloSFTTrainer:
     if recipe.model.attn_implementation:
         model_kwargs["attn_implementation"] = recipe.model.attn_implementation
     if (quantization_config := recipe.quantization_config) is not None:
-        from trl import get_kbit_device_map
-
-        model_kwargs |= {"quantization_config": quantization_config, "device_map": get_kbit_device_map()}
+        model_kwargs["quantization_config"] = quantization_config
+        if torch.cuda.is_available():
+            # Each process has the whole model on its own GPU.
+            model_kwargs["device_map"] = {"": PartialState().local_process_index}
     model = PaloForConditionalGeneration.from_pretrained(start, **model_kwargs)
     if recipe.training.eval_strategy == "no" and data.eval is not None:
         logger.info("eval_strategy is 'no': the held-out records are looked at once, at the end.")
@@ -112,23 +117,32 @@ def _starting_model(recipe: Recipe, output: Path) -> str:
     return str(folder)
 
 
-def _claim(output: Path, recipe: Recipe) -> None:
-    """Make sure that the folder is this recipe's, and whole checkpoints are all that is in it."""
-    settings = json.loads(json.dumps(recipe.settings(), default=str))
+def _settings(recipe: Recipe, num_processes: int) -> dict[str, Any]:
+    """What a run and its continuation have to agree on."""
+    settings = {**recipe.settings(), "num_processes": num_processes}
+    return json.loads(json.dumps(settings, default=str))
+
+
+def _check_claim(output: Path, settings: dict[str, Any]) -> None:
+    """Make sure that the folder is this recipe's."""
     path = output / RECIPE_FILE
-    if path.is_file():
-        before = json.loads(path.read_text(encoding="utf-8"))
-        changed = sorted(name for name in {*before, *settings} if before.get(name) != settings.get(name))
-        if changed:
-            name = changed[0]
-            raise ValueError(
-                f"{output} holds a run of another recipe: {', '.join(changed)} differ{'s' if len(changed) == 1 else ''} "
-                f"({name} was {before.get(name)!r}, is {settings.get(name)!r}). Choose another output_dir, or remove this one."
-            )
-    else:
-        output.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".partial")
-        temporary.write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        temporary.rename(path)
+    if not path.is_file():
+        return
+    before = json.loads(path.read_text(encoding="utf-8"))
+    changed = sorted(name for name in {*before, *settings} if before.get(name) != settings.get(name))
+    if changed:
+        name = changed[0]
+        raise ValueError(
+            f"{output} holds a run of another recipe: {', '.join(changed)} differ{'s' if len(changed) == 1 else ''} "
+            f"({name} was {before.get(name)!r}, is {settings.get(name)!r}). Choose another output_dir, or remove this one."
+        )
+
+
+def _claim(output: Path, settings: dict[str, Any]) -> None:
+    """Make the folder this recipe's, and whole checkpoints all that is in it."""
+    output.mkdir(parents=True, exist_ok=True)
+    temporary = (output / RECIPE_FILE).with_suffix(".partial")
+    temporary.write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    temporary.rename(output / RECIPE_FILE)
     set_broken_aside(output)
     remove_partial(output)
