@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from .english import quoted_words
+from .english import is_bare_name, quoted_words
 from .masking import PLACEHOLDER, protected_spans
 from .numbers import changed_numbers
 from .pair import Pair
@@ -121,7 +121,8 @@ _ENGLISH_REFUSAL = re.compile(
 
 # A text that says so itself is translated so.
 _ENGLISH_INABILITY = re.compile(
-    r"\b(sorry|afraid|unable|impossible|cannot|can['’]?t|could(n['’]t| not)|(not|n['’]t) (be )?(able|possible)|as an ai)\b",
+    r"\b(sorry|afraid|unable|impossible|cannot|can['’]?t|could(n['’]t| not)|(not|n['’]t) (be )?(able|possible)|ai|"
+    r"artificial intelligence|unfortunately|regret\w*|not (clear|visible|shown|provided)|(hard|difficult) to)\b",
     flags=re.IGNORECASE,
 )
 
@@ -142,11 +143,17 @@ _ENGLISH_CHATTER = re.compile(
 )
 
 
+_ANSWERING = (
+    r"translat|\bnot(?:e[sd]?|ing)\b|\bhope|\bsure(?:ly)?\b|of course|certainly|\bokay\b|\bok\b|\A\s*(?:well|right|fine)\b|absolutely|definitely|"
+    r"natural|instruction|descri|explain|explanation|caption|comment|remark|attention|caution"
+)
+
+
 def _chatter(pair: Pair) -> str | None:
     if (match := _ENGLISH_CHATTER.search(pair.plain)) and not _ENGLISH_CHATTER.search(pair.plain_source):
         return f"found {match[0].strip()!r}"
     # A text that speaks of translations, notes or hopes itself may be translated so.
-    if re.search(r"translat|\bnotes?\b|\bhope|\bsure\b|of course|certainly|okay", pair.source, flags=re.IGNORECASE):
+    if re.search(_ANSWERING, pair.source, flags=re.IGNORECASE):
         return None
     if match := _search(pair.target.chatter, pair.plain):
         return f"found {match[0].strip()!r}"
@@ -160,7 +167,7 @@ def _placeholder_lost(pair: Pair) -> str | None:
 
 _MARKDOWN = {
     "bullets": re.compile(r"^\s*[-*•]\s", flags=re.MULTILINE),
-    "numbered items": re.compile(r"^\s*\d+[.)、．]\s*\S", flags=re.MULTILINE),
+    "numbered items": re.compile(r"^\s*\d+(?:[.)、．۔।](?!\d)|[-–](?=\s))\s*\S", flags=re.MULTILINE),
     "headings": re.compile(r"^#{1,6}\s", flags=re.MULTILINE),
     "bold marks": re.compile(r"\*\*"),
     "table bars": re.compile(r"^\s*\|", flags=re.MULTILINE),
@@ -226,15 +233,22 @@ def _rival_language(pair: Pair) -> str | None:
 def _telling_words(pair: Pair, text: str) -> list[str]:
     """Words that say something about the language: not those of another script, nor those that the source quotes."""
     quoted = quoted_words(pair.source)
+    names = set(re.findall(r"(?<=[^.!?:\n] )[A-Z][a-z]+", pair.plain_source))
     words = re.findall(r"[^\W\d_]+", text)
-    return [word for word in words if word not in quoted and script_of(word[0]) in pair.target.scripts]
+    return [
+        word
+        for word in words
+        if word not in quoted and word not in names and script_of(word[0]) in pair.target.scripts
+    ]
 
 
 def _untranslated(pair: Pair) -> str | None:
     if pair.leftovers:
         return f"English left: {', '.join(dict.fromkeys(pair.leftovers))}"
     if not pair.is_latin:
-        nothing_else = not pair.own_letters and re.search(r"[A-Z][a-z]{2}", pair.plain)
+        nothing_else = (
+            not pair.own_letters and re.search(r"[A-Z][a-z]{2}", pair.plain) and not is_bare_name(pair.plain_source)
+        )
         return f"English left: {pair.plain!r}" if nothing_else else None
     for sentence in re.split(r"(?<=[.!?…])\s+|\n", pair.plain):
         words = _telling_words(pair, sentence)

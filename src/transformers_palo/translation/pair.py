@@ -16,7 +16,7 @@
 import re
 from functools import cached_property
 
-from .english import FUNCTION_WORDS, UNITS, quoted_words, sentence_starts
+from .english import FUNCTION_WORDS, UNITS, is_bare_name, quoted_words, sentence_starts
 from .masking import without_spans
 from .scripts import count_scripts
 from .targets import Target
@@ -52,6 +52,8 @@ class Pair:
     @cached_property
     def leftovers(self) -> list[str]:
         """English words of the translation that are no names, units or quotations."""
+        if self.plain == self.plain_source and is_bare_name(self.plain):
+            return []
         return _latin_leftovers(self) if self.is_latin else _foreign_leftovers(self)
 
     @cached_property
