@@ -85,6 +85,21 @@ _LONGEST_NAME = 4
 
 
 @lru_cache(maxsize=64)
+def is_title(text: str) -> bool:
+    """Whether a text is written like the title of a book, such as `Harry Potter and the Goblet of Fire`."""
+    words = _WORD.findall(text)
+    return (
+        len(words) > 1
+        and text.strip()[-1:] not in ".!?:"
+        and all(word[0].isupper() or word in FUNCTION_WORDS or len(word) <= _SHORT_WORD for word in words)
+        and sum(word[0].isupper() for word in words) > 1
+    )
+
+
+_SHORT_WORD = 3
+
+
+@lru_cache(maxsize=64)
 def sentence_starts(text: str) -> frozenset[str]:
     """Words that begin a sentence and occur nowhere else: their capital does not make names of them.
 

@@ -95,8 +95,9 @@ def changed_numbers(source: str, translation: str, target: Target) -> tuple[set[
     spelt = _cjk_numerals(translation) | _roman_numerals(translation)
     often_words = _FRACTION if spelt else _FRACTION_OR_ORDINAL
     said = _numbers(_FULL_HOUR.sub(" ", often_words.sub(" ", source)), _ENGLISH_SUFFIXES, _english_readings)
+    lost_words, added_words = _changed_counts(source, translation, target, said, written, spelt)
     if not said and not written:
-        return set(), set()
+        return lost_words, added_words
 
     found = set().union(*written, spelt)
     lost = [
@@ -111,7 +112,47 @@ def changed_numbers(source: str, translation: str, target: Target) -> tuple[set[
         lost = [values for values in lost if not any(_in_words(value, source, words) for value in values)]
     expected = _expected(source, said) if written else set()
     added = [values for values in written if not values & expected]
-    return {min(values) for values in lost}, {min(values) for values in added}
+    return lost_words.union(map(min, lost)), added_words.union(map(min, added))
+
+
+def _changed_counts(
+    source: str, translation: str, target: Target, said: list[set[float]], written: list[set[float]], spelt: set[float]
+) -> tuple[set[float], set[float]]:
+    """Counts in words (two dogs) that the translation lacks, if it counts otherwise in words or digits (three dogs).
+
+    A count that is only lost may be said otherwise: as a dual, a pair, a compound.
+    """
+    counted = {float(_ENGLISH_WORDS[word]) for word in _COUNT.findall(source.lower())}
+    if not counted:
+        return set(), set()
+    found = set().union(*written, spelt)
+    added = (_counts(translation, target) | set().union(*(values for values in written if len(values) == 1))) - counted
+    if not added or not (added := added - _expected(source, said)):
+        return set(), set()
+    found |= {float(_CJK_DIGITS[character]) for character in translation if character in _CJK_DIGITS}
+    found |= _number_words(translation, target)
+    lost = {value for value in counted - found if not _spelt_out(value, translation, target)}
+    return (lost, added) if lost else (set(), set())
+
+
+def _counts(translation: str, target: Target) -> set[float]:
+    if target.counters:
+        numerals = re.findall(rf"(?<![{_CJK_CHARACTERS}第])([{_CJK_CHARACTERS}])(?=[{target.counters}])", translation)
+        return {float(_cjk_value(numeral)) for numeral in numerals} - {1.0}
+    known = _values_of_counts(target)
+    return {known[word] for word in _COUNTING_WORD.findall(translation.lower()) if word in known}
+
+
+@cache
+def _values_of_counts(target: Target) -> dict[str, float]:
+    forms = enumerate(target.counts, start=2)
+    return {form: float(value) for value, parts in forms for form in parts.split("/") if form}
+
+
+_CJK_CHARACTERS = "二三四五六七八九十两"
+_COUNT = re.compile(r"(?<![\w-])(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve)(?![\w-])")
+# Vowel signs are no \\w.
+_COUNTING_WORD = re.compile(r"[^\s.,;:!?،؛؟۔।\"«»“”()–—-]+")
 
 
 @lru_cache(maxsize=64)

@@ -16,7 +16,7 @@
 import re
 from functools import cached_property
 
-from .english import FUNCTION_WORDS, UNITS, is_bare_name, quoted_words, sentence_starts
+from .english import FUNCTION_WORDS, UNITS, is_bare_name, is_title, quoted_words, sentence_starts
 from .masking import without_spans
 from .scripts import count_scripts
 from .targets import Target
@@ -83,7 +83,9 @@ def _latin_leftovers(pair: Pair) -> list[str]:
     """In a text in Latin letters: English function words, and words of the source that look like nothing but English."""
     quoted = quoted_words(pair.source)
     words_of_source = _LATIN_WORD.findall(pair.plain_source)
-    common = {word for word in words_of_source if word.islower()} | {word.lower() for word in words_of_source[:1]}
+    common = {word for word in words_of_source if word.islower()}
+    if not is_title(pair.plain_source):
+        common |= {word.lower() for word in words_of_source[:1]}
     spelling = re.compile(pair.target.english_spellings or r"(?!)")
     known = pair.target.loanwords | UNITS
     words = _LATIN_WORD.findall(pair.plain)

@@ -44,9 +44,12 @@ class Target:
         initials: Names of letters, some of them words as well: full stops behind two of them end no sentence.
         rivals: ISO 639-1 codes of languages in the same script that it is told apart from by a few words.
         neighbours: The same, of languages so close that short sentences do not tell.
+        frequent_words: Common words that the rivals do not have.
         foreign_letters: Letters of its script that only its neighbours use.
         numerals: Parts of words for 0 to 12, alternatives divided by `/`.
         more_numerals: The same for further numbers and for shares; what a language adds up (sixty-five) is added up.
+        counts: Whole words that count 2 to 12, alternatives divided by `/`; none where they mean something else as well.
+        counters: Characters that follow a count written in Chinese characters.
         scales: Words that multiply the number before them.
         english_spellings: What only English words look like (a regular expression), for a target in Latin script.
         loanwords: English words that are its own as well, though they look so.
@@ -71,9 +74,12 @@ class Target:
     initials: frozenset[str] = frozenset()
     rivals: tuple[str, ...] = ()
     neighbours: tuple[str, ...] = ()
+    frequent_words: frozenset[str] = frozenset()
     foreign_letters: str = ""
     numerals: tuple[str, ...] = ()
     more_numerals: Mapping[float, str] = field(default_factory=dict)
+    counts: tuple[str, ...] = ()
+    counters: str = ""
     scales: dict[str, int] = field(default_factory=dict)
     english_spellings: str = ""
     loanwords: frozenset[str] = frozenset()
@@ -134,6 +140,8 @@ _ENTRIES = (
         marks=_FULL_WIDTH,
         spacing="none",
         foreign_letters=_TRADITIONAL,
+        more_numerals={2: "双/对/俩"},
+        counters="只个名位条张辆艘匹头棵朵座把件本杯瓶块片架台间层排种群人岁盏顶根幅幢栋盘碗",
         scales=_CJK_SCALES,
         refusals=(
             r"(抱歉|对不起|很遗憾)[，,].{0,12}(无法|不能)",
@@ -162,6 +170,9 @@ _ENTRIES = (
         quotes=("«\u00a0", "\u00a0»"),
         spacing="french",
         rivals=("en", "de"),
+        frequent_words=frozenset(
+            "le la les un une des du de et est dans sur avec pour qui au aux il elle ils elles à en ce cette ces se son sa ne pas y".split()
+        ),
         neighbours=("es", "it", "pt"),
         numerals=(
             "zéro",
@@ -193,6 +204,7 @@ _ENTRIES = (
             80: "quatre-vingt",
             100: "cent",
         },
+        counts=("deux", "trois", "quatre", "cinq", "six", "sept", "huit", "", "dix", "onze", "douze"),
         scales={"mille": 1000, "million": 10**6, "millions": 10**6, "milliard": 10**9, "milliards": 10**9, "k": 1000},
         english_spellings=r"[kw]|sh|^th|th$|th[ei]|ee|oo|ck|gh|ey$|ay$|ly$|ry$|ty$|ness$|ings?$|[^i]ed$|[^aeiouy]ch$|[^aeiouéèrn]d$|"
         r"rd$(?<!ard)(?<!ord)|g$(?<!ang)(?<!ong)|ful$|thers?$",
@@ -236,6 +248,9 @@ _ENTRIES = (
             "Sr Sra Srta Sres Dr Dra Ud Uds Vd Vds Prof Lic Ing Av Avda núm n.º pág p.ej ej Mr Mrs Ms St Jr".split()
         ),
         rivals=("en", "de"),
+        frequent_words=frozenset(
+            "el la los las y un una unos unas de del con que por para su sus al se está están hay lo".split()
+        ),
         neighbours=("pt", "fr", "it"),
         numerals=(
             "cero",
@@ -280,6 +295,7 @@ _ENTRIES = (
             800: "ochocient",
             900: "novecient",
         },
+        counts=("dos", "tres", "cuatro", "cinco", "seis", "siete", "ocho", "nueve", "diez", "once", "doce"),
         scales={"mil": 1000, "millón": 10**6, "millones": 10**6, "k": 1000},
         english_spellings=r"[kw]|sh|th|ee|oo|ck|gh|ph|ss|tt|pp|ff|mm|dd|gg|bb|ly$|ness$|ing$|ings$|ed$|ch$|tch|[^aeou]y$|"
         r"[bcfghkmpqtv]$|[lnr]d$|[^aeiou]s$|tion|ght",
@@ -321,11 +337,12 @@ _ENTRIES = (
         terminators="…",
         quotes=("«", "»"),
         rivals=("uk", "be"),
+        frequent_words=frozenset("и что это или из с есть его её как он она они рядом".split()),
         foreign_letters="іїєґўІЇЄҐЎ",
         numerals=(
             "нол/нул",
             "один/одн/перв",
-            "дв/втор/пар/оба/обе",
+            "дв/втор/пара/пару/пары/паре/парой/оба /обе /обоих/обеих/обоим/обеим",
             "тр",
             "четыр/четвер/четвёр",
             "пят",
@@ -367,6 +384,19 @@ _ENTRIES = (
             800: "восемьсот",
             900: "девятьсот",
         },
+        counts=(
+            "два/две/двух/двое/двумя/двум",
+            "три/трёх/трех/трое/тремя/трём/трем",
+            "четыре/четырёх/четырех/четверо/четырьмя",
+            "пять/пяти/пятеро/пятью",
+            "шесть/шести/шестеро/шестью",
+            "семь/семи/семеро",
+            "восемь/восьми",
+            "девять/девяти",
+            "десять/десяти",
+            "одиннадцать/одиннадцати",
+            "двенадцать/двенадцати",
+        ),
         scales={
             "тыс": 1000,
             "тысяч": 1000,
@@ -420,6 +450,19 @@ _ENTRIES = (
         quotes=("「", "」"),
         spacing="none",
         foreign_letters=_SIMPLIFIED,
+        more_numerals={
+            1: "ひと",
+            2: "双/両/ふた/ペア",
+            3: "みっ",
+            4: "よん/よっ",
+            5: "いつ",
+            6: "むっ",
+            7: "なな",
+            8: "やっ",
+            9: "ここの",
+            10: "とお",
+        },
+        counters="つ人匹頭台本枚冊個羽軒杯隻艘着足輪名脚機棟",
         scales=_CJK_SCALES,
         refusals=(
             r"(申し訳(ありません|ございません)|すみません)(が)?、?.{0,20}(できません|できかねます)",
@@ -449,12 +492,13 @@ _ENTRIES = (
         marks=_ARABIC_MARKS,
         quotes=("«", "»"),
         rivals=("ur",),
+        frequent_words=frozenset("في على هذه هذا التي الذي إلى مع أن هو هي".split()),
         neighbours=("fa",),
         foreign_letters="ٹڈڑےںپچژگھہیک",
         numerals=(
             "صفر",
             "واحد/أول/أحد",
-            "اثن/زوج/ثان/كلا/كلتا/ان/ين",
+            "اثن/زوج/ثان/كلا /كلاهما/كلتا/ان/ين",
             "ثلاث/ثالث",
             "أربع/رابع",
             "خمس/خامس",
@@ -498,6 +542,16 @@ _ENTRIES = (
             2000: "ألفا /ألفان/ألفي",
             2 * 10**6: "مليونا /مليونان/مليوني",
         },
+        counts=(
+            "",
+            "ثلاثة/ثلاث/وثلاثة/وثلاث",
+            "أربعة/أربع/وأربعة/وأربع",
+            "خمسة/خمس/وخمسة/وخمس",
+            "ستة/ست/وستة/وست",
+            "سبعة/سبع/وسبعة/وسبع",
+            "ثمانية/ثماني/وثمانية/وثماني",
+            "تسعة/تسع/وتسعة/وتسع",
+        ),
         scales={
             "ألف": 1000,
             "آلاف": 1000,
@@ -614,6 +668,7 @@ _ENTRIES = (
             95: "पचानवे",
             99: "निन्यानवे",
         },
+        counts=("दो", "तीन", "चार", "पाँच/पांच", "छह/छः", "सात", "आठ", "नौ", "दस", "ग्यारह", "बारह"),
         scales={
             "सौ": 100,
             "हज़ार": 1000,
@@ -723,6 +778,10 @@ _ENTRIES = (
             99: "নিরানব্বই",
             100: "একশ/শত",
         },
+        counts=tuple(
+            "/".join(f"{part}{classifier}" for part in parts.split("/") for classifier in ("", "টি", "টা", "জন"))
+            for parts in ("দুই/দু", "তিন", "চার", "পাঁচ", "ছয়/ছ", "সাত", "আট", "নয়", "দশ", "এগারো", "বারো")
+        ),
         scales={
             "শ": 100,
             "শত": 100,
@@ -762,6 +821,7 @@ _ENTRIES = (
         marks=_ARABIC_MARKS,
         letters={"ي": "ی", "ى": "ی", "ك": "ک", "ه": "ہ"},
         rivals=("ar",),
+        frequent_words=frozenset("ہے ہیں کے کی کا میں اور سے کو پر ایک یہ".split()),
         neighbours=("fa",),
         abbreviations=tuple("ڈاکٹر پروفیسر مسٹر مسز مس ایف ایچ ایم ایس ڈبلیو کیو زیڈ".split()),
         initials=frozenset(
@@ -824,6 +884,7 @@ _ENTRIES = (
             95: "پچانوے",
             99: "ننانوے",
         },
+        counts=("دو", "تین", "چار", "پانچ", "چھ", "سات", "آٹھ", "", "دس", "گیارہ", "بارہ"),
         scales={"سو": 100, "ہزار": 1000, "لاکھ": 10**5, "کروڑ": 10**7, "ملین": 10**6, "ارب": 10**9},
         refusals=(
             r"(معذرت|معاف کیجیے|معاف کریں|افسوس)[^۔]{0,40}(نہیں کر سک|قاصر|نہیں دے سک)",
