@@ -197,6 +197,7 @@ def test_digits_of_every_script_are_one_number(number, digits):
         ("The file cat.jpg has 2.5 MB.", "फ़ाइल cat.jpg 2.5 MB की है।", "hi"),
         ("Use the function print(x); to see it.", "使用函数print(x);来查看它。", "zh"),
         ("See https://example.com/?q=cat for more.", "詳しくはhttps://example.com/?q=catをご覧ください。", "ja"),
+        ("The equation $x^2 + y^2 = r^2$ is known.", "方程$x^2 + y^2 = r^2$广为人知。", "zh"),
         # A decimal is no item of a list, and a list may be numbered with the language's own mark.
         ("1.4 billion people live there.", "वहाँ 1.4 अरब लोग रहते हैं।", "hi"),
         ("1. Wash it.\n2. Cut it.", "1۔ اسے دھو لیں۔\n2۔ اسے کاٹ لیں۔", "ur"),
@@ -235,6 +236,29 @@ def test_a_model_that_obeyed_the_text(text, done, code):
 @pytest.mark.parametrize(("english", "code"), [("Red", "es"), ("Yes", "zh"), ("Two dogs", "hi"), ("A red bus.", "ru")])
 def test_a_common_word_is_no_name_that_may_stay(english, code):
     assert "untranslated" in reasons(english, english, code)
+
+
+@pytest.mark.parametrize(
+    ("translation", "code"),
+    [
+        ("El perro está jugando en el parque con una pelota.", "fr"),
+        ("Il cane sta giocando nel parco con una palla.", "fr"),
+        ("O cachorro está brincando no parque com uma bola.", "es"),
+        ("Кучето играе в парка с топка, а децата го гледат и се смеят.", "ru"),
+        ("天氣晴朗，狗在公園裡與孩子們玩球。", "zh"),
+    ],
+)
+def test_a_neighbour_language(translation, code):
+    assert "wrong_language" in reasons("The dog is playing in the park with a ball.", translation, code)
+
+
+def test_a_common_english_word_that_looks_french():
+    english = "The woman is holding an umbrella near the fountain."
+    assert "untranslated" in reasons(english, "La femme tient un umbrella près de la fontaine.", "fr")
+    assert (
+        reasons("The car is on the road, since it rains.", "La voiture est sur la route, car on voit la pluie.", "fr")
+        == []
+    )
 
 
 class TestMeasure:

@@ -221,6 +221,10 @@ def _wrong_language(pair: Pair) -> str | None:
 
 def _rival_language(pair: Pair) -> str | None:
     words = _telling_words(pair, pair.plain)
+    own = _count_among(words, pair.target.frequent_words)
+    for code, others in pair.target.frequent_elsewhere.items():
+        if (other := _count_among(words, others)) > 1 and other >= 2 * own:
+            return f"{other} words of {code}, {own} of {pair.target.code}"
     if len(words) < WORDS_TO_TELL_ENGLISH:
         return None
     # Few words tell little; those that only this language has tell more.
@@ -236,8 +240,12 @@ def _rival_language(pair: Pair) -> str | None:
 
 
 def _has_frequent_words(words: list[str], target: Target) -> bool:
-    own = sum(word.lower() in target.frequent_words for word in words)
+    own = _count_among(words, target.frequent_words)
     return own > 1 and own >= FREQUENT_WORD_SHARE * len(words)
+
+
+def _count_among(words: list[str], some: frozenset[str]) -> int:
+    return sum(word.lower() in some for word in words)
 
 
 def _telling_words(pair: Pair, text: str) -> list[str]:

@@ -27,7 +27,7 @@ PROTECTED = re.compile(
     | `[^`\n]+`                                           # code
     | \$\$.+?\$\$ | \\\[.+?\\\] | \\\(.+?\\\)             # LaTeX
     | \\begin\{(?P<environment>\w+\*?)\}.*?\\end\{(?P=environment)\}
-    | (?<![\\\w$])\$(?=\S)(?:[^$\n ]*|[^$\n]*[\\^_=+{}][^$\n]*)(?<=\S)\$(?!\d)
+    | (?<![\\A-Za-z0-9_$])\$(?=\S)(?:[^$\n ]*|[^$\n]*[\\^_=+{}][^$\n]*)(?<=\S)\$(?!\d)
     # URLs and addresses; scripts that write on without a space end them
     | (?:https?|ftp)://[^\s<>"'\u0600-\u0dff\u3000-\u9fff\uff00-\uffef]*[^\s<>"'.,;:!?)\]\u0600-\u0dff\u3000-\u9fff\uff00-\uffef]
     | www\.[^\s<>"'\u0600-\u0dff\u3000-\u9fff\uff00-\uffef]*[A-Za-z0-9/_]

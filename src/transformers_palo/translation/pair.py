@@ -16,7 +16,7 @@
 import re
 from functools import cached_property
 
-from .english import FUNCTION_WORDS, UNITS, is_bare_name, is_title, quoted_words, sentence_starts
+from .english import COMMON_ANSWERS, FUNCTION_WORDS, UNITS, is_bare_name, is_title, quoted_words, sentence_starts
 from .masking import without_spans
 from .scripts import count_scripts
 from .targets import Target
@@ -100,6 +100,11 @@ def _latin_leftovers(pair: Pair) -> list[str]:
             in_a_name = all(title in words_of_source and title.istitle() for title in titles)
             if not in_a_name:
                 left.append(word)
-        elif lower in common and (word == lower or index == 0) and len(word) > 2 and spelling.search(lower):
+        elif (
+            lower in common
+            and (word == lower or index == 0)
+            and len(word) > 2
+            and (spelling.search(lower) or lower in COMMON_ANSWERS)
+        ):
             left.append(word)
     return left

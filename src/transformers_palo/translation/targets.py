@@ -45,6 +45,7 @@ class Target:
         rivals: ISO 639-1 codes of languages in the same script that it is told apart from by a few words.
         neighbours: The same, of languages so close that short sentences do not tell.
         frequent_words: Common words that the rivals do not have.
+        frequent_elsewhere: Code of a neighbour -> common words of it that the language does not have.
         foreign_letters: Letters of its script that only its neighbours use.
         numerals: Parts of words for 0 to 12, alternatives divided by `/`.
         more_numerals: The same for further numbers and for shares; what a language adds up (sixty-five) is added up.
@@ -75,6 +76,7 @@ class Target:
     rivals: tuple[str, ...] = ()
     neighbours: tuple[str, ...] = ()
     frequent_words: frozenset[str] = frozenset()
+    frequent_elsewhere: Mapping[str, frozenset[str]] = field(default_factory=dict)
     foreign_letters: str = ""
     numerals: tuple[str, ...] = ()
     more_numerals: Mapping[float, str] = field(default_factory=dict)
@@ -110,12 +112,15 @@ _LOANS = frozenset(
     snowboard software spa spaghetti spam speaker spray standing stand steak stock stop string surf sushi sweat sweatshirt
     swing t-shirt taekwondo tandem tank tarot taxi tennis test thermos thriller ticket toast tofu top totem tram tramway
     trolley tweed van vodka volley volleyball wagon walkie-talkie web week-end weekend western whisky wi-fi wifi windsurf
-    yak yoga zigzag zoo zoom""".split()
+    yak yoga zigzag zoo zoom
+    animal animals bat bus cap car chair four fruit grand image lion long man metal office on once orange beige plane plate
+    restaurant round six son table tan ten train van vase no""".split()
 )
 
 # Characters of one written form only, the ones that betray it most often.
 _TRADITIONAL = (
     "這個們來時說國會過對車還沒為於後發現見觀點問題門間開關學習電話語讀請讓認識記設計論證評詞譯試該詳誤謝變親書畫圖"
+    "氣灘陽歡遊戲衝潔淨緊隨絲織網線級給統總結終繞繼續維編緣繪節範築籃簡類糧絕帶擁擠擺拋換據擔攝擊損揮掛攜準滿漢漸濕濟灣無燒獨獎獲環畢異當療監盤眾確碼禮稱穩競筆"
     "與嗎並顏紅藍綠黃銀錢鐵長張東兩幾樣樹樓橋機構條業樂熱狀態燈爐頭頁順須顯飛馬鳥魚龍麼廣場處產實寫歲買賣邊遠進運達"
 )
 _SIMPLIFIED = (
@@ -170,6 +175,11 @@ _ENTRIES = (
         quotes=("«\u00a0", "\u00a0»"),
         spacing="french",
         rivals=("en", "de"),
+        frequent_elsewhere={
+            "es": frozenset("el los las una con por está están del al pero muy".split()),
+            "pt": frozenset("o os um uma com não do dos em ao são está".split()),
+            "it": frozenset("gli di che nel della è sono per sul alla dei con una".split()),
+        },
         frequent_words=frozenset(
             "le la les un une des du de et est dans sur avec pour qui au aux il elle ils elles à en ce cette ces se son sa ne pas y".split()
         ),
@@ -248,6 +258,11 @@ _ENTRIES = (
             "Sr Sra Srta Sres Dr Dra Ud Uds Vd Vds Prof Lic Ing Av Avda núm n.º pág p.ej ej Mr Mrs Ms St Jr".split()
         ),
         rivals=("en", "de"),
+        frequent_elsewhere={
+            "fr": frozenset("des et dans est une avec du au qui sur elle".split()),
+            "pt": frozenset("um uma com não do dos em ao são seu sua também".split()),
+            "it": frozenset("il gli di che nel della è sono per sul alla dei".split()),
+        },
         frequent_words=frozenset(
             "el la los las y un una unos unas de del con que por para su sus al se está están hay lo".split()
         ),
@@ -337,7 +352,11 @@ _ENTRIES = (
         terminators="…",
         quotes=("«", "»"),
         rivals=("uk", "be"),
-        frequent_words=frozenset("и что это или из с есть его её как он она они рядом".split()),
+        frequent_elsewhere={
+            "uk": frozenset("і та з що є це його вони як під біля".split()),
+            "bg": frozenset("се са е го ги че като ще".split()),
+        },
+        frequent_words=frozenset("и что это или из есть его её как он она они рядом".split()),
         foreign_letters="іїєґўІЇЄҐЎ",
         numerals=(
             "нол/нул",
