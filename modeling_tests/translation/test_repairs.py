@@ -1,5 +1,7 @@
 """Repairs: what each mends, what it leaves alone, and that twice is once."""
 
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -115,3 +117,10 @@ def test_twice_is_once(code, text):
 def test_masking_loses_nothing(text):
     masked = mask(text)
     assert masked.restore(masked.text) == text
+
+
+def test_a_long_text_without_any_mark_takes_no_time():
+    text = "palabra " * 2_500
+    start = time.process_time()
+    assert repair(text, TARGETS["es"]) == (text, ())
+    assert time.process_time() - start < 5  # a quadratic search takes 20 seconds

@@ -215,7 +215,7 @@ def _sentences(abbreviations: tuple[str, ...]) -> re.Pattern[str]:
     """A sentence and its final marks; within it are abbreviations, initials, and marks that no space follows."""
     short = "|".join(map(re.escape, abbreviations))
     return re.compile(
-        rf"((?:(?<![^\W_])(?:{short}|[A-ZÁÉÍÓÚÑ])\.(?=\s+\S)|[^.!?…\n]|[.!?…]+(?=[^\s.!?…\"»”)\]*_¿¡]))++)([.!?…]+)"
+        rf"((?:(?<![^\W_])(?:{short}|[A-ZÁÉÍÓÚÑ])\.(?=\s+\S)|[^.!?…\n]|[.!?…]+(?=[^\s.!?…\"»”)\]*_¿¡]))++)([.!?…]*)"
     )
 
 
