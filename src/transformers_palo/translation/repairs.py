@@ -170,7 +170,7 @@ def _french_spacing(text: str, target: Target) -> str:
     """A no-break space before ; : ! ? and within « »."""
     if target.spacing != "french":
         return text
-    text = re.sub(r"«[ \u00a0\u202f]*", "«\u00a0", text)
+    text = re.sub(r"«[ \u00a0\u202f]*(?=\S)", "«\u00a0", text)
     text = re.sub(r"(?<=\S)[ \u00a0\u202f]*»", "\u00a0»", text)
     text = re.sub(r"(?<=[^\s;:!?«(\[/])[ \u00a0\u202f]*([;!?])(?=[\s»\")\]*_…;:!?⟦]|$)", "\u00a0\\1", text)
     return re.sub(
