@@ -13,6 +13,7 @@
 # limitations under the License.
 """What can be wrong with a checkpoint's files, said in one line; and the tower of a checkpoint that lacks its own."""
 
+import json
 import os
 from collections.abc import Iterable
 from typing import Any
@@ -20,8 +21,14 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedModel
+from transformers.utils import ADAPTER_CONFIG_NAME, cached_file
 
 from .configuration_palo import ReleasedLayout
+
+
+# What the original's training leaves: of stage 1, and of LoRA beside the adapter.
+PROJECTOR_FILE = "mm_projector.bin"
+NON_LORA_FILE = "non_lora_trainables.bin"
 
 
 def describe_unreadable(checkpoint_files: Iterable[str] | None) -> str | None:
@@ -59,6 +66,36 @@ def _explain(path: str, error: Exception) -> str:
         f"{path} ({size:,} bytes): expected a whole PyTorch weight file, found a truncated or damaged one ({reason}). "
         "Download it again."
     )
+
+
+def explain_partial(name: str | os.PathLike[str], hub_kwargs: dict[str, Any]) -> str | None:
+    """What to do with a folder or Hub id that holds only what the original's training added to a language model.
+
+    `None` if it holds neither a LoRA nor a projector by itself.
+    """
+    kinds = {NON_LORA_FILE: "a LoRA", PROJECTOR_FILE: "the projector of a first stage"}
+    for file, kind in kinds.items():
+        try:
+            if cached_file(name, file, _raise_exceptions_for_missing_entries=False, **hub_kwargs) is None:
+                continue
+            adapter = cached_file(name, ADAPTER_CONFIG_NAME, _raise_exceptions_for_missing_entries=False, **hub_kwargs)
+        except (OSError, ValueError):
+            return None
+        return (
+            f"{name} holds {kind} and no language model. Make a whole model of it: palo convert {name} NEW_FOLDER "
+            f"--base-model {_stated_base(adapter) or 'LANGUAGE_MODEL'} (the language model that it was trained on)"
+        )
+    return None
+
+
+def _stated_base(adapter_config: str | None) -> str | None:
+    if adapter_config is None:
+        return None
+    try:
+        with open(adapter_config, encoding="utf-8") as reader:
+            return json.load(reader).get("base_model_name_or_path")
+    except (ValueError, AttributeError):
+        return None
 
 
 def explain_incomplete(model: PreTrainedModel, folder: str, loading_info: Any) -> str | None:

@@ -36,7 +36,7 @@ from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs, logging, torch_compilable_check
 from transformers.utils.generic import can_return_tuple
 
-from .checkpoint_palo import describe_unreadable, explain_incomplete, load_tower_state_dict
+from .checkpoint_palo import describe_unreadable, explain_incomplete, explain_partial, load_tower_state_dict
 from .configuration_palo import PaloConfig
 from .projectors_palo import build_projector
 
@@ -55,6 +55,8 @@ MODULES_NOT_TO_QUANTIZE = (
 # The name under which the quantisation methods of Transformers take modules to leave alone.
 _SKIP_ATTRIBUTES = ("llm_int8_skip_modules", "modules_to_not_convert", "skip_modules")
 
+_HUB_KWARGS = ("cache_dir", "local_files_only", "token", "revision", "subfolder", "proxies")
+
 
 class PaloPreTrainedModel(LlavaPreTrainedModel):
     config: PaloConfig
@@ -70,12 +72,21 @@ class PaloPreTrainedModel(LlavaPreTrainedModel):
         A quantisation config without a list of its own leaves tower, projector and `lm_head` alone.
 
         Raises:
-            OSError: A weight file is not what it claims to be (pickled code, truncated, not a checkpoint).
+            OSError: A weight file is not what it claims to be (pickled code, truncated, not a checkpoint), or there is
+                none: of a LoRA or stage-1 output of the original, the message names the command that makes it whole.
             ValueError: A released checkpoint does not hold every weight, or holds some that belong nowhere.
         """
         if (quantization_config := kwargs.get("quantization_config")) is not None:
             kwargs["quantization_config"] = _leave_vision_alone(quantization_config)
-        return super().from_pretrained(pretrained_model_name_or_path, *model_args, **kwargs)
+        try:
+            return super().from_pretrained(pretrained_model_name_or_path, *model_args, **kwargs)
+        except OSError as error:
+            # No weights there, the base class says; it does not know what the original's training leaves instead.
+            hub_kwargs = {name: kwargs[name] for name in _HUB_KWARGS if kwargs.get(name) is not None}
+            hint = pretrained_model_name_or_path and explain_partial(pretrained_model_name_or_path, hub_kwargs)
+            if hint:
+                raise OSError(hint) from error
+            raise
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], *args: Any, **kwargs: Any) -> None:
         """See [`PreTrainedModel.save_pretrained`]. Always writes the names of `state_dict()`.
