@@ -28,7 +28,7 @@ from typing import Any, cast
 
 import yaml
 from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi, ModelCard, ModelCardData
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError, RepositoryNotFoundError
 from huggingface_hub.utils import (
     build_hf_headers,
     filter_repo_objects,
@@ -46,7 +46,8 @@ from transformers.utils import (
 )
 
 from ..models.palo.configuration_palo import PaloConfig, is_released_layout
-from .checks import RepoFile, check_files
+from .checks import check_files, check_names
+from .files import RepoFile, list_folder
 from .load_check import answer_by_code, answer_from
 from .model_card import PaloModelCard, architecture_facts, with_results, with_use
 from .remote_code import code_files, with_auto_maps
@@ -54,18 +55,6 @@ from .results import RESULTS_NAME, read_results, to_eval_results
 
 
 CARD_NAME = "README.md"
-
-# What version control, operating systems and Python leave in folders.
-IGNORED = [
-    ".git/*",
-    ".git",
-    ".cache/*",
-    "__pycache__/*",
-    "*/__pycache__/*",
-    "*.pyc",
-    ".DS_Store",
-    ".ipynb_checkpoints/*",
-]
 
 # Files of an earlier publication that a new one does not overwrite would be loaded instead of the new ones, or beside them.
 _LOADED = (
@@ -108,7 +97,9 @@ class Publication:
     @property
     def card(self) -> str:
         """The rendered card."""
-        return next(file.text() or "" for file in self.files if file.path == CARD_NAME)
+        (card,) = (file for file in self.files if file.path == CARD_NAME)
+        with card.open() as stream:
+            return stream.read().decode()
 
     def listing(self) -> str:
         """Files and sizes, as a table."""
@@ -135,9 +126,11 @@ def prepare(folder: Path, repo_id: str, with_code: bool = False, revision: str |
     if not folder.is_dir():
         found = "a file" if folder.is_file() else "nothing"
         raise FileNotFoundError(f"{folder}: expected the folder of a model, found {found}.")
-    paths = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    files = {path: RepoFile(path, folder / path) for path in filter_repo_objects(paths, ignore_patterns=IGNORED)}
-    problems = [*_missing(folder, with_code), *check_files(files.values())]
+    listed, problems = list_folder(folder)
+    files = {file.path: file for file in listed}
+    problems += [*_missing(folder, with_code), *check_files(files.values())]
+    added = [RepoFile(name, b"") for name in (CARD_NAME, *(code_files() if with_code else ())) if name not in files]
+    problems += check_names([*files.values(), *added])
     if problems:
         raise NotPublishableError(folder, problems)
     try:
@@ -166,7 +159,7 @@ def upload(
 
     Raises:
         OSError: The Hub cannot be reached, or the connection broke. Nothing is half published.
-        ValueError: The Hub refuses the card's metadata; or the repository is there already, and is public although
+        ValueError: The Hub refuses the card's metadata; a file changed after the check; or the repository is there already, and is public although
             `private` is asked for.
     """
     api = api or HfApi()
@@ -178,8 +171,7 @@ def upload(
     except Exception as error:
         raise OSError(f"The Hub at {api.endpoint} does not take {repo_id}: {_one_line(error)}") from error
     try:
-        api.create_repo(repo_id, private=private or None, exist_ok=True)
-        is_private = api.model_info(repo_id).private
+        is_private = _repository(api, repo_id, private)
     except Exception as error:
         raise OSError(f"The Hub at {api.endpoint} does not take {repo_id}: {_one_line(error)}") from error
     if private and not is_private:
@@ -193,15 +185,41 @@ def upload(
             CommitOperationAdd(file.path, file.source) for file in publication.files
         ]
         operations += [CommitOperationDelete(path) for path in _stale_files(api, publication, revision)]
+        # From here on their hashes are known: the Hub takes no other content.
+        if changed := [file.path for file in publication.files if file.has_changed]:
+            raise _ChangedError(f"{', '.join(changed)} changed after the check: run the same command again")
         message = f"Upload PALO with transformers-palo {version('transformers-palo')}"
         return api.create_commit(repo_id, operations, commit_message=message, revision=revision)
+    except _ChangedError as error:
+        raise ValueError(f"Nothing was published: {error}.") from None
     except ValueError as error:
         raise ValueError(f"The Hub refuses {repo_id}: {_one_line(error)}. Nothing was published.") from error
     except Exception as error:
+        if isinstance(error, HfHubHTTPError) and error.response.status_code in (401, 403):
+            raise OSError(
+                f"The Hub at {api.endpoint} does not take {repo_id}: {_one_line(error)}. Nothing was published: it needs a "
+                "token that may write there."
+            ) from error
         raise OSError(
             f"Publishing {repo_id} stopped ({_one_line(error)}). Nothing is half published: run the same command again, "
             "and what has arrived is not sent again."
         ) from error
+
+
+def _repository(api: HfApi, repo_id: str, private: bool) -> bool:
+    """Whether it is private; made if it is not there.
+
+    Who may write to a repository of somebody else may not make it: it is asked for first.
+    """
+    try:
+        return bool(api.model_info(repo_id).private)
+    except RepositoryNotFoundError:
+        api.create_repo(repo_id, private=private or None, exist_ok=True)
+        return bool(api.model_info(repo_id).private)
+
+
+class _ChangedError(ValueError):
+    """Files are others than those that were checked."""
 
 
 def _validate(api: HfApi, card: str) -> None:
@@ -215,11 +233,11 @@ def check_login(api: HfApi | None = None) -> str:
     """Who is publishing. Asked first: loading a model to check it takes a while.
 
     Raises:
-        OSError: Nobody is logged in, or the Hub does not answer.
+        OSError: Nobody is logged in, or with a token that may not write, or the Hub does not answer.
     """
     api = api or HfApi()
     try:
-        return api.whoami()["name"]
+        found = api.whoami()
     except (HfHubHTTPError, LocalTokenNotFoundError) as error:
         raise OSError(
             f"The Hub at {api.endpoint} does not know you ({_one_line(error)}): log in with 'hf auth login', or set "
@@ -229,6 +247,13 @@ def check_login(api: HfApi | None = None) -> str:
         raise OSError(
             f"The Hub at {api.endpoint} does not answer ({_one_line(error)}): is there a network, and is HF_ENDPOINT right?"
         ) from error
+    # What a fine-grained token may do depends on the repository.
+    if found.get("auth", {}).get("accessToken", {}).get("role") == "read":
+        raise OSError(
+            f"The token of {found['name']} may read only: make one that may write at {api.endpoint}/settings/tokens, and log in "
+            "with it ('hf auth login', or HF_TOKEN)."
+        )
+    return found["name"]
 
 
 def _check_repo_id(repo_id: str) -> None:
