@@ -488,3 +488,19 @@ def _entry(path: str, blob: Blob) -> dict[str, Any]:
     if blob.is_lfs:
         entry["lfs"] = {"size": len(blob.content), "oid": blob.sha256, "pointerSize": 134}
     return entry
+
+
+def main() -> None:
+    """Serve until Ctrl-C: `python -m modeling_tests.hub_server`, and in another shell what it prints."""
+    with HubServer() as hub:
+        print(*(f"export {name}={value}" for name, value in hub.environment.items()), sep="\n", flush=True)
+        # Who is in its cache already is not asked for.
+        print("export HF_HOME=$(mktemp -d)", flush=True)
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            print(*(f"{name}: {len(repo.branches['main']) - 1} commits" for name, repo in hub.repos.items()), sep="\n")
+
+
+if __name__ == "__main__":
+    main()

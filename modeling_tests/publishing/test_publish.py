@@ -19,12 +19,13 @@ from pathlib import Path
 import pytest
 import torch
 from huggingface_hub import HfApi, ModelCard, constants
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from transformers_palo import PaloForConditionalGeneration
 from transformers_palo.hub.files import RepoFile
 from transformers_palo.hub.load_check import sample_picture as picture
-from transformers_palo.hub.publish import NotPublishableError, check_login, prepare, upload
+from transformers_palo.hub.publish import PICTURE_NAME, NotPublishableError, check_login, prepare, upload
 from transformers_palo.hub.remote_code import OLDEST_TRANSFORMERS, code_files
 
 from ..card_metadata import card_errors
@@ -90,7 +91,7 @@ class TestPublished:
         assert len(commits) == 2 and not repo.private  # the Hub's own first one, and ours
         files = commits[-1].files
         sent = {path.name for path in folder.iterdir()}
-        assert files.keys() == sent | {".gitattributes"}
+        assert files.keys() == sent | {".gitattributes", PICTURE_NAME}
         assert len([name for name in sent if name.endswith(".safetensors")]) == 3
         for name in sent - {"README.md"}:
             assert files[name].content == (folder / name).read_bytes()
@@ -400,7 +401,7 @@ class TestCommand:
         assert code == 0, err
         assert hub.requests == []
         sizes = dict(re.findall(r"^(\S+) +([\d,]+) bytes$", out, flags=re.MULTILINE))
-        assert sizes.keys() == {path.name for path in folder.iterdir()} | code_files().keys()
+        assert sizes.keys() == {path.name for path in folder.iterdir()} | code_files().keys() | {PICTURE_NAME}
         shard = folder / "model-00001-of-00003.safetensors"
         assert sizes[shard.name] == f"{shard.stat().st_size:,}"
         card = ModelCard(out[out.index("---\n") :])
@@ -523,6 +524,36 @@ class TestCard:
         (folder / "README.md").write_text(str(card))
         (folder / "evaluation_results.json").write_text(json.dumps(results(ur=results()["languages"]["hi"])))
         assert len(ModelCard(prepare(folder, "user/palo-tiny").card).data.eval_results) == 5
+
+    @pytest.mark.parametrize("with_code", [False, True])
+    def test_it_shows_what_this_very_model_said(self, folder, processor, with_code):
+        publication = prepare(folder, "user/palo-tiny", with_code=with_code)
+        card = ModelCard(publication.card)
+        assert [example["example_title"] for example in card.data.widget] == ["English", "Chinese", "Hindi", "Spanish"]
+        (example,) = (file for file in publication.files if file.path == PICTURE_NAME)
+        with Image.open(example.open()) as shown:
+            inputs = processor.apply_chat_template(
+                [chat(example["text"], shown)[0] for example in card.data.widget[2:3]],
+                add_generation_prompt=True,
+                tokenize=True,
+                return_dict=True,
+                return_tensors="pt",
+            )
+        output = PaloForConditionalGeneration.from_pretrained(folder).generate(
+            **inputs, max_new_tokens=32, do_sample=False
+        )
+        said = processor.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True).strip()
+        assert card.data.widget[2]["output"]["text"].removesuffix(" …") == said
+        assert f"| ![Hindi]({PICTURE_NAME}) | {card.data.widget[2]['text']} |" in card.text
+        assert card_errors(str(card)) == []
+
+    def test_examples_of_ones_own_stay(self, folder):
+        card = ModelCard.load(folder / "README.md")
+        card.data.widget = [{"src": "a.png", "text": "What?"}]
+        card.save(folder / "README.md")
+        publication = prepare(folder, "user/palo-tiny")
+        assert ModelCard(publication.card).data.widget == [{"src": "a.png", "text": "What?"}]
+        assert PICTURE_NAME not in [file.path for file in publication.files]
 
     def test_a_byte_order_mark_hides_no_metadata(self, folder):
         (folder / "README.md").write_bytes(b"\xef\xbb\xbf---\nlicense: mit\n---\n# Mine\n")

@@ -18,6 +18,7 @@ have arrived. (`upload_folder` may split a folder into several commits where Xet
 again, so after a broken connection the same command goes on where it stopped.
 """
 
+import io
 import json
 import re
 import tempfile
@@ -36,6 +37,7 @@ from huggingface_hub.utils import (
     hf_raise_for_status,
     validate_repo_id,
 )
+from PIL import Image
 from transformers.utils import (
     ADAPTER_CONFIG_NAME,
     ADAPTER_SAFE_WEIGHTS_NAME,
@@ -45,16 +47,28 @@ from transformers.utils import (
     SAFE_WEIGHTS_NAME,
 )
 
+from ..languages import get_language
 from ..models.palo.configuration_palo import PaloConfig, is_released_layout
 from .checks import check_files, check_names
 from .files import RepoFile, list_folder
-from .load_check import answer_by_code, answer_from
-from .model_card import PaloModelCard, architecture_facts, with_results, with_use
+from .load_check import answers_by_code, answers_from, sample_picture
+from .model_card import (
+    EXAMPLE_QUESTIONS,
+    PaloModelCard,
+    WidgetExample,
+    architecture_facts,
+    widget_metadata,
+    with_examples,
+    with_results,
+    with_use,
+)
 from .remote_code import code_files, with_auto_maps
 from .results import RESULTS_NAME, read_results, to_eval_results
 
 
 CARD_NAME = "README.md"
+# What the check asks about, and the card then shows.
+PICTURE_NAME = "examples/red-disc.png"
 
 # Files of an earlier publication that a new one does not overwrite would be loaded instead of the new ones, or beside them.
 _LOADED = (
@@ -87,7 +101,7 @@ class Publication:
     Attributes:
         repo_id: Where.
         files: Everything, in the order of their paths.
-        answer: What the model said about the test picture.
+        answer: What the model said about the test picture, in English.
     """
 
     repo_id: str
@@ -129,7 +143,8 @@ def prepare(folder: Path, repo_id: str, with_code: bool = False, revision: str |
     listed, problems = list_folder(folder)
     files = {file.path: file for file in listed}
     problems += [*_missing(folder, with_code), *check_files(files.values())]
-    added = [RepoFile(name, b"") for name in (CARD_NAME, *(code_files() if with_code else ())) if name not in files]
+    names = (CARD_NAME, PICTURE_NAME, *(code_files() if with_code else ()))
+    added = [RepoFile(name, b"") for name in names if name not in files]
     problems += check_names([*files.values(), *added])
     if problems:
         raise NotPublishableError(folder, problems)
@@ -138,12 +153,16 @@ def prepare(folder: Path, repo_id: str, with_code: bool = False, revision: str |
             configs = _read_json(folder / CONFIG_NAME), _read_json(folder / PROCESSOR_NAME)
             for name, content in {**code_files(), **with_auto_maps(*configs)}.items():
                 files[name] = RepoFile(name, content)
-        files[CARD_NAME] = RepoFile(CARD_NAME, _card(folder, repo_id, with_code, revision).encode())
-        files = dict(sorted(files.items()))
-        answer = _try(folder, files, with_code)
+        card = _card(folder, repo_id, with_code, revision)
+        questions = _questions(card)
+        answers = dict(zip(questions, _try(folder, files, with_code, list(questions.values())), strict=True))
+        if not card.data.get("widget"):
+            _add_examples(card, questions, answers)
+            files[PICTURE_NAME] = RepoFile(PICTURE_NAME, _png(sample_picture()))
+        files[CARD_NAME] = RepoFile(CARD_NAME, str(card).encode())
     except ValueError as error:
         raise NotPublishableError(folder, [str(error)]) from error
-    return Publication(repo_id, list(files.values()), answer)
+    return Publication(repo_id, [file for _, file in sorted(files.items())], answers["en"])
 
 
 def upload(
@@ -313,7 +332,7 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path.name}: expected JSON, found something else ({error})") from None
 
 
-def _card(folder: Path, repo_id: str, with_code: bool, revision: str | None) -> str:
+def _card(folder: Path, repo_id: str, with_code: bool, revision: str | None) -> ModelCard:
     """The folder's own card, or one made of what the folder says; with its results, if it has any."""
     own = folder / CARD_NAME
     try:
@@ -335,7 +354,31 @@ def _card(folder: Path, repo_id: str, with_code: bool, revision: str | None) -> 
         data.model_name = data.model_name or repo_id.split("/")[1]
         card.text = with_results(card.text, results)
     _check_metadata(data)
-    return with_use(str(card), repo_id, with_code, revision)
+    card.text = with_use(card.text, repo_id, with_code, revision)
+    return card
+
+
+def _questions(card: ModelCard) -> dict[str, str]:
+    """By language: English, which every model is asked in, and three others of the card's."""
+    stated = card.data.get("language") or []
+    languages = [stated] if isinstance(stated, str) else stated
+    others = [code for code in EXAMPLE_QUESTIONS if code in languages and code != "en"]
+    return {code: EXAMPLE_QUESTIONS[code] for code in ("en", *others[:3])}
+
+
+def _add_examples(card: ModelCard, questions: dict[str, str], answers: dict[str, str]) -> None:
+    shown = [
+        WidgetExample(get_language(code).name, PICTURE_NAME, questions[code], answers[code]) for code in questions
+    ]
+    card.data["widget"] = widget_metadata(shown)
+    note = "What this model answered when it was published, about a picture that `palo publish` draws: greedy, 32 tokens at most."
+    card.text = with_examples(card.text, shown, note)
+
+
+def _png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    return buffer.getvalue()
 
 
 def _check_metadata(data: ModelCardData) -> None:
@@ -360,10 +403,10 @@ def _made_card(folder: Path, repo_id: str) -> PaloModelCard:
     )
 
 
-def _try(folder: Path, files: dict[str, RepoFile], with_code: bool) -> str:
+def _try(folder: Path, files: dict[str, RepoFile], with_code: bool, questions: list[str]) -> list[str]:
     """Ask the model about a picture: as it lies in the folder, or with its code as it will lie on the Hub."""
     if not with_code:
-        return answer_from(folder, trust_remote_code=False)
+        return answers_from(folder, questions, trust_remote_code=False)
     with tempfile.TemporaryDirectory() as name:
         copy = Path(name) / folder.resolve().name
         for file in files.values():
@@ -373,7 +416,7 @@ def _try(folder: Path, files: dict[str, RepoFile], with_code: bool) -> str:
                 target.write_bytes(file.source)
             else:
                 target.symlink_to(file.source.resolve())
-        return answer_by_code(copy)
+        return answers_by_code(copy, questions)
 
 
 def _stale_files(api: HfApi, publication: Publication, revision: str | None) -> list[str]:
