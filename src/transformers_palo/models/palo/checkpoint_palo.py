@@ -15,6 +15,7 @@
 
 import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,6 +23,21 @@ from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedModel
 
 from .configuration_palo import ReleasedLayout
+
+
+_CONFIGS = ("config.json", "adapter_config.json")
+
+
+def share_weights(folder: str | os.PathLike[str]) -> None:
+    """Give weight files the permissions of the configuration beside them.
+
+    safetensors 0.8 writes files that nobody but their owner may read, whatever the umask says: on a machine that a group
+    shares, nobody else could load the model.
+    """
+    for weights in Path(folder).rglob("*.safetensors"):
+        config = next((path for name in _CONFIGS if (path := weights.with_name(name)).is_file()), None)
+        if config is not None:
+            weights.chmod(config.stat().st_mode)
 
 
 def describe_unreadable(checkpoint_files: Iterable[str] | None) -> str | None:

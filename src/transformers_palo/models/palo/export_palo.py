@@ -34,6 +34,7 @@ from transformers import LlavaConfig, LlavaProcessor
 from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
+from .checkpoint_palo import share_weights
 from .configuration_palo import PaloConfig
 from .conversion_palo import LoraAdapter, Weights, WeightSource, open_source
 from .key_map_palo import LLAVA_HF_KEY_MAP, released_projector_name, rename
@@ -148,6 +149,7 @@ def whole_or_nothing(target: Path) -> Iterator[Path]:
     partial.chmod(0o777 & ~_umask())
     try:
         yield partial
+        share_weights(partial)
         refuse_existing(target)
         partial.rename(target)
     except BaseException:
