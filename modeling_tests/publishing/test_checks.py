@@ -20,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
+from transformers_palo.hub import checks
 from transformers_palo.hub.checks import check_files
 from transformers_palo.hub.files import RepoFile, list_folder
 from transformers_palo.hub.pickles import is_pickle
@@ -344,6 +345,10 @@ class TestFolders:
         monkeypatch.setenv("HOME", "/gpfs7/people/me")
         (found,) = check_files([RepoFile("run.log", b"read /gpfs7/people/me/coco/1.jpg")])
         assert "'/gpfs7/people/me/coco/1.jpg'" in found
+
+
+def test_every_kind_of_secret_has_the_sign_that_it_is_sought_by():
+    assert checks._SIGNS.keys() == checks.SECRETS.keys()
 
 
 @pytest.mark.parametrize("start", [b"text\n", b"\0binary\n"])
