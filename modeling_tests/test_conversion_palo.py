@@ -1,6 +1,7 @@
 """`palo convert`: every released kind of folder, every format, nothing dropped and nothing half-written."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -126,6 +127,19 @@ def test_a_lora_kept_as_an_adapter(tmp_path):
     check_against(LORA.parent, merged, processor)
     changed = {n for n, tensor in merged.state_dict().items() if not torch.equal(tensor, before[n])}
     assert len(changed) == 14
+
+
+@pytest.mark.parametrize("umask", [0o002, 0o077])
+def test_others_may_read_the_weights_if_they_may_read_the_rest(tmp_path, umask):
+    """safetensors 0.8 writes files that their owner alone may read."""
+    previous = os.umask(umask)
+    try:
+        convert_checkpoint(str(LORA), tmp_path / "target", base_model=BASE, keep_adapter=True)
+    finally:
+        os.umask(previous)
+    files = [path for path in (tmp_path / "target").rglob("*") if path.is_file()]
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o666 & ~umask}
+    assert {"model.safetensors", "adapter_model.safetensors"} <= {path.name for path in files}
 
 
 @pytest.mark.parametrize("name", ["public_mlp2x", "public_ldpnet"])

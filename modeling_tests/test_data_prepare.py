@@ -30,6 +30,7 @@ from transformers_palo.data.prepared import load_prepared, read_mixture
 from transformers_palo.data.records import RejectReason, Repair
 from transformers_palo.data.report import format_report
 
+from .card_metadata import card_errors
 from .conftest import GOLDEN, SHARED, golden_image, read_json
 
 
@@ -147,6 +148,7 @@ def test_the_card_names_languages_sources_and_rejects(here):
     assert metadata["language"] == ["ar", "bn", "en", "es", "fr", "hi", "ja", "ru", "ur", "zh"]
     assert metadata["size_categories"] == "n<1K"
     assert "- records: `records.json`, 30 records, weight 2, limited to 30" in card
+    assert card_errors(card) == []
 
 
 def test_every_kind_of_file_gives_the_same_data(here):

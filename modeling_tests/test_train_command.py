@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from huggingface_hub import ModelCard
 from peft import PeftModel
 from safetensors import safe_open
 from transformers import AutoModelForImageTextToText, AutoProcessor, GenerationConfig
@@ -18,6 +19,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, GenerationC
 from transformers_palo.cli.main import main
 from transformers_palo.data.config import load_config
 from transformers_palo.data.prepare import prepare_data
+from transformers_palo.hub.publish import NotPublishableError, prepare
 from transformers_palo.training.arguments import ModelArguments
 from transformers_palo.training.checkpoints import MARKER, last_whole_checkpoint, set_broken_aside
 from transformers_palo.training.estimate import empty_model
@@ -25,6 +27,7 @@ from transformers_palo.training.parameters import count_parameters
 from transformers_palo.training.plan import format_plan, plan
 from transformers_palo.training.recipe import read_recipe
 
+from .card_metadata import card_errors
 from .conftest import GOLDEN, SHARED, chat, golden_image, read_json
 
 
@@ -267,6 +270,23 @@ def test_the_card_states_data_recipe_versions_and_metrics(lora_run, prepared):
     assert "The terms of the model that it was made from" in card
     # Most of the golden records are English.
     assert "What is in this picture?" in card
+
+
+def test_the_hub_takes_what_a_run_leaves(lora_run, tmp_path):
+    """The model as it is, with its own answers in its card; the adapter once its base model has an id there."""
+    for name in ("model", "adapter"):
+        card = (lora_run / name / "README.md").read_text(encoding="utf-8")
+        assert card_errors(card) == []
+        modes = {path.stat().st_mode & 0o777 for path in (lora_run / name).iterdir() if path.is_file()}
+        assert len(modes) == 1
+    publication = prepare(lora_run / "model", "user/trained")
+    assert card_errors(publication.card) == []
+    widget = ModelCard(publication.card).data.widget
+    assert widget[0]["example_title"] == "English" and all("text" in example["output"] for example in widget)
+    assert "## Examples" in publication.card
+    with pytest.raises(NotPublishableError) as refused:
+        prepare(lora_run / "adapter", "user/adapter")
+    assert any("is no id on the Hub" in problem for problem in refused.value.problems)
 
 
 def test_a_finished_run_is_left_alone(lora_run, write_recipe):

@@ -33,6 +33,7 @@ from ..hub.model_card import (
     TrainingData,
     architecture_facts,
 )
+from ..models.palo.checkpoint_palo import share_weights
 from ..models.palo.modeling_palo import PaloForConditionalGeneration
 from .recipe import Recipe
 from .trainer import PaloSFTTrainer
@@ -147,6 +148,7 @@ def _complete(folder: Path, trainer: PaloSFTTrainer, card: PaloModelCard) -> Non
     trainer.processing_class.save_pretrained(folder)
     generation_config: GenerationConfig = trainer.palo_model.generation_config
     generation_config.save_pretrained(folder)
+    share_weights(folder)
     card.to_card().save(folder / "README.md")
 
 

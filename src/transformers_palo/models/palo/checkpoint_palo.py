@@ -16,6 +16,7 @@
 import json
 import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -29,6 +30,19 @@ from .configuration_palo import ReleasedLayout
 # What the original's training leaves: of stage 1, and of LoRA beside the adapter.
 PROJECTOR_FILE = "mm_projector.bin"
 NON_LORA_FILE = "non_lora_trainables.bin"
+_CONFIGS = ("config.json", "adapter_config.json")
+
+
+def share_weights(folder: str | os.PathLike[str]) -> None:
+    """Give weight files the permissions of the configuration beside them.
+
+    safetensors 0.8 writes files that nobody but their owner may read, whatever the umask says: on a machine that a group
+    shares, nobody else could load the model.
+    """
+    for weights in Path(folder).glob("*.safetensors"):
+        config = next((path for name in _CONFIGS if (path := weights.with_name(name)).is_file()), None)
+        if config is not None:
+            weights.chmod(config.stat().st_mode)
 
 
 def describe_unreadable(checkpoint_files: Iterable[str] | None) -> str | None:

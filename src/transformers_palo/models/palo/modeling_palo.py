@@ -36,7 +36,13 @@ from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs, logging, torch_compilable_check
 from transformers.utils.generic import can_return_tuple
 
-from .checkpoint_palo import describe_unreadable, explain_incomplete, explain_partial, load_tower_state_dict
+from .checkpoint_palo import (
+    describe_unreadable,
+    explain_incomplete,
+    explain_partial,
+    load_tower_state_dict,
+    share_weights,
+)
 from .configuration_palo import PaloConfig
 from .projectors_palo import build_projector
 
@@ -95,6 +101,8 @@ class PaloPreTrainedModel(LlavaPreTrainedModel):
         """
         kwargs.setdefault("save_original_format", False)
         super().save_pretrained(save_directory, *args, **kwargs)
+        if kwargs.get("is_main_process", True):
+            share_weights(save_directory)
 
     @staticmethod
     def _load_pretrained_model(

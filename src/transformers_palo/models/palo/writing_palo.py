@@ -29,6 +29,7 @@ from safetensors.torch import save_file
 from tqdm.auto import tqdm
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
+from .checkpoint_palo import share_weights
 from .conversion_palo import Weights
 
 
@@ -57,6 +58,8 @@ def whole_or_nothing(target: Path) -> Iterator[Path]:
     partial.chmod(0o777 & ~_umask())
     try:
         yield partial
+        for folder in (partial, *filter(Path.is_dir, partial.rglob("*"))):
+            share_weights(folder)
         refuse_existing(target)
         partial.rename(target)
     except BaseException:
