@@ -79,7 +79,7 @@ class PaloImageProcessingMixin:
         return array_to_rgb(image, channels_last=known, keep_floats=not do_rescale)
 
     def _padding_of(self, image: Any, background_color: Any) -> Any:
-        """The colour in the units of the image; a square within Pillow's limit of pixels, or an error."""
+        """The colour in the units of the image; an error if the square would be too large."""
         height, width = image.shape[-2:]
         if height != width:
             _check_pixels(
@@ -91,7 +91,7 @@ class PaloImageProcessingMixin:
         return tuple(min(1.0, (channel + 0.5) / 255) for channel in background_color)
 
     def resize(self, image: Any, size: SizeDict, *args: Any, **kwargs: Any) -> Any:
-        """As Transformers' own, within Pillow's limit of pixels: a thin picture's shorter edge is magnified."""
+        """As Transformers' own, but no thin picture becomes a huge one: its shorter edge is magnified."""
         height, width = image.shape[-2:]
         if size.shortest_edge and not size.longest_edge:
             ratio = max(height, width) / min(height, width)
@@ -203,16 +203,19 @@ def background_of(image_mean: Any) -> tuple[int, ...]:
     return tuple(int(value * 255) for value in image_mean)
 
 
+# An image larger than this is not made in one piece.
+_MOST_PIXELS = 2**26
+
+
 def exceeds_limit(num_pixels: int) -> bool:
-    """Whether Pillow would take an image so large for a decompression bomb."""
-    return Image.MAX_IMAGE_PIXELS is not None and num_pixels > Image.MAX_IMAGE_PIXELS
+    """Whether an image of so many pixels is too large to be made in one piece."""
+    return num_pixels > _MOST_PIXELS
 
 
 def _check_pixels(num_pixels: int, complaint: str) -> None:
     if exceeds_limit(num_pixels):
         raise ValueError(
-            f"{complaint}: that would make {num_pixels:,} pixels, more than Pillow's limit against decompression bombs. "
-            "Cut it into pieces."
+            f"{complaint}: that would make {num_pixels:,} pixels, more than {_MOST_PIXELS:,}. Cut it into pieces."
         )
 
 
