@@ -1,6 +1,7 @@
 """`palo data prepare`: from files of records to a data set, whatever happens on the way."""
 
 import dataclasses
+import datetime
 import json
 import os
 import shutil
@@ -17,6 +18,8 @@ import pytest
 import yaml
 from datasets import Dataset, Features, Value, load_dataset
 from datasets import Image as ImageFeature
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from transformers_palo.cli.main import main
@@ -74,7 +77,13 @@ def write(*records, path="records.json"):
 
 
 def rejects(folder="prepared"):
-    return [json.loads(line) for line in (Path(folder) / "rejects.jsonl").read_text(encoding="utf-8").splitlines()]
+    """JSON by its standard, which knows no NaN."""
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is no JSON")
+
+    lines = (Path(folder) / "rejects.jsonl").read_text(encoding="utf-8").split("\n")
+    return [json.loads(line, parse_constant=refuse) for line in lines[:-1]]
 
 
 def reasons(folder="prepared"):
@@ -355,6 +364,143 @@ def test_the_mixture_is_kept_for_training(here):
     drawn = dataset.select(mixture_indices(dataset["language"], dataset["source"], **kept))
     assert Counter(drawn["language"]) == {"en": 10, "hi": 30}
     assert Counter(drawn["source"]) == {"records": 8, "b": 32}
+
+
+# ---- any record at all: kept or rejected, never the end of the run
+
+TEMPLATE = (
+    '{"id": "7", "image": "portrait.png", "language": "en", "corrupt": false, "other": 0, '
+    '"conversations": [{"from": "human", "value": "<image>What?"}, {"from": "gpt", "value": "A boat."}]}'
+)
+PLACES = ['"7"', '"portrait.png"', '"en"', "false", "0", '[{"from', '{"from": "human"', '"human"', '"<image>What?"']
+PLACES += ['"gpt"', '"A boat."', '{"from": "gpt", "value": "A boat."}', '"image"', '"id"']
+SCALARS = [
+    json.dumps(t)
+    for t in ("\ud83d", "What? \ude00 Which?", "a\0b", "", " ", "<image>", "human", "../x", "hi", "x" * 9000)
+]
+SCALARS += ["1e400", "-1e400", "9" * 5000, "NaN", "-Infinity", "5", "0.5", "true", "null"]
+NESTED = ["[]", "{}", '{"bytes": %s}', '{"path": %s}', '{"bytes": null, "path": %s}', "[%s]", "[[%s]]", '{"from": %s}']
+DEEP = ["[" * depth + "]" * depth for depth in (300, 900, 5000)] + ['{"bytes": ' * 900 + "1" + "}" * 900]
+
+
+def with_anything(place: str, value: str) -> str:
+    """The record with any JSON in one of its places; a list of turns is replaced as a whole."""
+    if place == '[{"from':
+        return TEMPLATE.replace(TEMPLATE[TEMPLATE.index("[") : -1], value)
+    if place == '{"from": "human"':
+        return TEMPLATE.replace('{"from": "human", "value": "<image>What?"}', value)
+    if place in ('"image"', '"id"'):  # a name: only texts can stand there
+        return TEMPLATE.replace(place, value if value.startswith('"') else json.dumps(value))
+    return TEMPLATE.replace(place, value)
+
+
+def prepared_from(texts: list[str], lines: bool, **source) -> tuple[int, int]:
+    """Records kept and rejected of these; every one of them is, and the last one, which is whole, is kept."""
+    content = "\n".join([*texts, TEMPLATE]) if lines else f"[{', '.join([*texts, TEMPLATE])}]"
+    Path("records.json").write_text(content, encoding="utf-8")
+    for folder in ("prepared", "prepared.partial"):
+        shutil.rmtree(folder, ignore_errors=True)
+    report = prepare_data(config({"duplicate_ids": "number", **source}, tokenizer=TOKENIZER))
+    assert report["read"] == report["kept"] + report["rejected"] == len(texts) + 1
+    kept, rejected = load_prepared("prepared"), rejects()
+    assert len(kept) == report["kept"] and kept["id"][-1].startswith("7")
+    assert len(rejected) == report["rejected"] and all(line["reason"] and line["detail"] for line in rejected)
+    assert inspect_data("records.json", language_field=source.get("language_field"))["read"] == report["read"]
+    return report["kept"], report["rejected"]
+
+
+@pytest.mark.parametrize("source", [{}, {"language_field": "language", "language": "en"}])
+@pytest.mark.parametrize("lines", [False, True])
+def test_anything_anywhere_in_a_record_is_kept_or_rejected(here, lines, source):
+    values = [*SCALARS, *DEEP]
+    values += [form.replace("%s", scalar) for form in NESTED for scalar in (SCALARS if "%s" in form else SCALARS[:1])]
+    texts = [with_anything(place, value) for place in PLACES for value in values]
+    kept, rejected = prepared_from(texts, lines, **source)
+    assert kept > 200 < rejected
+
+
+anything = st.recursive(
+    st.sampled_from(SCALARS) | st.text(max_size=9).map(json.dumps),
+    lambda inner: (
+        st.lists(inner, max_size=3).map(lambda items: f"[{', '.join(items)}]")
+        | st.lists(
+            st.tuples(st.sampled_from(["from", "value", "bytes", "path"]), inner).map(
+                lambda pair: f'"{pair[0]}": {pair[1]}'
+            ),
+            max_size=3,
+        ).map(lambda items: f"{{{', '.join(items)}}}")
+    ),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.builds(with_anything, st.sampled_from(PLACES), anything), min_size=20, max_size=40), st.booleans())
+def test_any_json_is_kept_or_rejected(here, texts, lines):
+    prepared_from(texts, lines)
+
+
+def test_strange_values_are_rejected_by_name(here):
+    surrogate = (
+        r'{"id": "surrogate", "conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "\ud83d"}]}'
+    )
+    deep = '{"id": ' + "[" * 5000 + "]" * 5000 + "}"
+    twice = '{"id": "twice", "id": "again"}'
+    large = json.dumps(record("large", answer="x" * 2**24))
+    number = json.dumps(record("?", image="portrait.png")).replace('"?"', "9" * 5000)
+    image = json.dumps(record("image", image={"bytes": 5}))
+    path = json.dumps(record("path", image={"bytes": str(here / "images" / "portrait.png")}))
+    Path("records.json").write_text(f"[{', '.join([surrogate, deep, twice, large, number, image, path])}]")
+    prepare_data(config({"language": "en", "name": "a"}))
+    assert reasons() == {
+        "surrogate": "invalid_text",
+        "a-1": "unreadable",
+        "a-2": "unreadable",
+        "a-3": "unreadable",
+        "image": "malformed",
+        "path": "malformed",
+    }
+    assert load_prepared("prepared")["id"][:] == ["a-4"]
+    details = {line["id"]: line["detail"] for line in rejects()}
+    assert details["a-3"].startswith("expected a record of 16,777,216 characters at most, found one of 16,777,")
+    assert rejects()[3]["record"].startswith('{"id": "large", ') and len(rejects()[3]["record"]) == 1000
+    assert details["path"].startswith("expected the path or the bytes of an image, found {'bytes': '")
+
+
+def test_strange_columns_of_parquet(here):
+    picture = Path("images/portrait.png").read_bytes()
+    turns = record("", image="x")["conversations"]
+    for name, values, expected in [
+        ("integers", [5, None], {"integers-0": "malformed"}),
+        ("floats", [float("nan"), None], {"floats-0": "malformed"}),
+        ("bytes", [picture, b"no picture"], {"bytes-1": "image_unreadable"}),
+        ("structs", [{"bytes": picture, "path": 5}, {"bytes": b"", "path": 6}], {"structs-1": "image_unreadable"}),
+        ("times", [datetime.datetime(2026, 1, 1), None], {"times-0": "malformed"}),
+    ]:
+        pq.write_table(pa.table({"conversations": [turns, turns], "image": values}), f"{name}.parquet")
+        report = prepare_data(config({"path": f"{name}.parquet", "language": "en"}, output_dir=name))
+        assert (reasons(name), report["read"], report["kept"]) == (expected, 2, 1)
+    assert load_prepared("bytes")[0]["images"] == [{"bytes": picture, "path": None}]
+    assert rejects("floats")[0]["record"]["image"] == "NaN"
+
+
+def test_large_records_are_looked_at_a_few_at_a_time(here, monkeypatch):
+    sizes = []
+    examine_batch = examine.Examiner.examine
+    monkeypatch.setattr(
+        examine.Examiner,
+        "examine",
+        lambda self, records, *rest: sizes.append(len(records)) or examine_batch(self, records, *rest),
+    )
+    write(*(record(str(number), answer="x" * 2**22) for number in range(20)))
+    pq.write_table(pa.Table.from_pylist([record(str(n), answer="x" * 2**22) for n in range(20)]), "hub.parquet")
+    for source in ({}, {"path": "hub.parquet"}, {"path": None, "dataset": "parquet"}):
+        if "dataset" in source:
+            Path("folder").mkdir()
+            shutil.copy("hub.parquet", "folder/train.parquet")
+            source["dataset"] = "./folder"
+        prepare_data(config({**source, "language": "en", "name": "a"}, output_dir=f"out{len(sizes)}"))
+    assert sum(sizes) == 60 and max(sizes) <= 8
 
 
 # ---- failing
@@ -661,10 +807,10 @@ def test_a_users_mistake_is_one_line(here, monkeypatch, capsys, content, complai
 def test_without_the_extra(here, monkeypatch, capsys):
     from transformers_palo.cli import data
 
-    monkeypatch.setattr(data, "find_spec", lambda package: None if package == "ijson" else package)
+    monkeypatch.setattr(data, "find_spec", lambda package: None)
     code, _, err = palo(monkeypatch, capsys, "data", "inspect", "records.json")
     assert code == 1
-    assert "palo data needs ijson" in err and "[train] extra" in err
+    assert "palo data needs datasets" in err and "[train] extra" in err
 
 
 # ---- the documentation, and the size

@@ -23,7 +23,7 @@ import gc
 import importlib.metadata
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from itertools import islice
@@ -32,11 +32,11 @@ from typing import IO, Any
 
 from tqdm.auto import tqdm
 
-from ..record_files import RecordReader
+from ..record_files import Record, RecordReader, UnreadableRecord
 from .card import write_card
 from .config import PreparationConfig, SourceConfig
 from .examine import Examiner, Outcome
-from .records import Converted, Rejected, RejectReason, Repair
+from .records import Converted, Rejected, RejectReason, Repair, shown
 from .report import Report, Tally
 from .sources import HubRecords, open_source
 from .state import State
@@ -46,7 +46,7 @@ from .tables import ShardWriter, features, shard_facts
 SHARD_BYTES = 2**28
 SHARD_RECORDS = 100_000
 BATCH_RECORDS = 1000
-BATCH_IMAGE_BYTES = 2**26
+BATCH_SIZE = 2**25  # characters and bytes
 CHECKING_THREADS = 16
 PACKAGES = ("transformers-palo", "transformers", "datasets", "pyarrow")
 
@@ -156,7 +156,7 @@ class _Preparation:
     def _read_source(self, number: int, rejects: IO[bytes], bar: tqdm) -> None:
         source, reader, progress = self.config.sources[number], self.readers[number], self.progress
         done = sum(reader.size for reader in self.readers[:number])
-        for batch in _batches(islice(reader, progress.read, None)):
+        for batch in _batches(reader, progress.read):
             outcomes = self.examiner.examine(batch, number, progress.read)
             self._take(outcomes, source, rejects)
             bar.set_postfix(kept=self.tally.kept, rejected=self.tally.rejected, refresh=not reader.size)
@@ -265,24 +265,18 @@ class _Preparation:
         return {**settings, "versions": _versions(), "shards": [shard_facts(path) for path in shards]}
 
 
-def _batches(records: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    """Records by the thousand; fewer where they carry images."""
-    batch: list[dict[str, Any]] = []
-    image_bytes = 0
-    for record in records:
+def _batches(reader: RecordReader | HubRecords, first: int) -> Iterator[list[Record | UnreadableRecord]]:
+    """Records from the given one on, by the thousand; fewer where they are large."""
+    batch: list[Record | UnreadableRecord] = []
+    size = 0
+    for record in islice(reader.records(), first, None):
         batch.append(record)
-        image_bytes += sum(_image_bytes(record.get(name)) for name in ("image", "images"))
-        if len(batch) == BATCH_RECORDS or image_bytes >= BATCH_IMAGE_BYTES:
+        size += reader.record_size
+        if len(batch) == BATCH_RECORDS or size >= BATCH_SIZE:
             yield batch
-            batch, image_bytes = [], 0
+            batch, size = [], 0
     if batch:
         yield batch
-
-
-def _image_bytes(value: Any) -> int:
-    if isinstance(value, dict):
-        return len(value.get("bytes") or b"")
-    return sum(map(_image_bytes, value)) if isinstance(value, list) else 0
 
 
 def _reject_line(outcome: Outcome, rejected: Rejected, source: str) -> bytes:
@@ -295,9 +289,21 @@ def _reject_line(outcome: Outcome, rejected: Rejected, source: str) -> bytes:
         "record": outcome.record,
     }
     try:
-        return json.dumps(line, ensure_ascii=False, default=_as_text).encode() + b"\n"
+        return _json(line, ensure_ascii=False)
     except UnicodeEncodeError:
-        return json.dumps(line, default=_as_text).encode() + b"\n"
+        return _json(line)
+    except RecursionError:
+        return _json({**line, "record": shown(outcome.record)})
+
+
+def _json(line: dict[str, Any], **options: Any) -> bytes:
+    try:
+        text = json.dumps(line, default=_as_text, allow_nan=False, **options)
+    except ValueError:
+        # Not a number, from parquet: JSON has no word for it.
+        plain = json.loads(json.dumps(line, default=_as_text), parse_constant=str)
+        text = json.dumps(plain, **options)
+    return text.encode() + b"\n"
 
 
 def _as_text(value: Any) -> str:
