@@ -158,6 +158,21 @@ def test_the_card_names_languages_sources_and_rejects(here):
     assert "- records: `records.json`, 30 records, weight 2, limited to 30" in card
 
 
+@pytest.mark.parametrize(
+    ("weights", "sources"),
+    [({"en": 1, "hi": 0}, [{}]), (None, [{"language": "en"}, {"name": "b", "language": "hi", "weight": 0}])],
+)
+def test_the_card_does_not_name_a_language_that_is_left_out_of_the_mixture(here, weights, sources):
+    write(record("1"), record("2", language="hi" if weights else "en"))
+    mixture = {"strategy": "weights", "weights": weights} if weights else {"strategy": "proportional"}
+    if weights:
+        sources = [{"language_field": "language"}]
+    prepare_data(config(*sources, mixture=mixture))
+    card = Path("prepared/README.md").read_text(encoding="utf-8")
+    assert yaml.safe_load(card.split("---")[1])["language"] == ["en"]
+    assert "- in the files, but left out of the mixture (weight 0): Hindi" in card
+
+
 def test_every_kind_of_file_gives_the_same_data(here):
     with Path("lines.jsonl").open("w") as file:
         file.writelines(json.dumps(item) + "\n" for item in RECORDS)

@@ -217,9 +217,9 @@ class _Preparation:
         config, report = self.config, self.tally.report(self.config.tokenizer, self.config.max_length)
         _write_json(self.folder / "report.json", report)
         self._check_reject_share(report)
-        self._check_mixture(report)
+        shares = self._shares(report)
         mixture = self._mixture(report, self._name_shards())
-        write_card(self.folder, Path(config.output_dir).name, mixture, report)
+        write_card(self.folder, Path(config.output_dir).name, mixture, shares, report)
         # The last of all: a folder that has it is whole.
         _write_json(self.folder / "mixture.json", mixture)
         return report
@@ -247,13 +247,13 @@ class _Preparation:
         if not report["kept"]:
             raise ValueError(f"No record is left to write: {named or 'the sources are empty'}.")
 
-    def _check_mixture(self, report: Report) -> None:
-        """Weights that do not fit the languages are told here, before training finds out."""
+    def _shares(self, report: Report) -> dict[str, float]:
+        """Language -> share of an epoch. Weights that do not fit the data are told here, before training finds out."""
         amounts: dict[str, float] = {}
         for source in self.config.sources:
             for language, counts in report["records"].get(source.name, {}).items():
                 amounts[language] = amounts.get(language, 0.0) + source.weight * counts["records"]
-        self.config.mixture.shares(amounts)
+        return self.config.mixture.shares(amounts)
 
     def _mixture(self, report: Report, shards: list[Path]) -> dict[str, Any]:
         """What `mixture.json` holds: everything that the data set was made of, and what tells its shards from others."""
