@@ -32,6 +32,7 @@ from transformers_palo.data.prepare import prepare_data
 from transformers_palo.data.prepared import load_prepared, prepared_fingerprint, read_mixture
 from transformers_palo.data.records import RejectReason, Repair
 from transformers_palo.data.report import format_report
+from transformers_palo.data.tokens import TokenCounter
 
 from .conftest import GOLDEN, SHARED, golden_image, read_json
 
@@ -461,7 +462,7 @@ def test_strange_values_are_rejected_by_name(here):
     )
     deep = '{"id": ' + "[" * 5000 + "]" * 5000 + "}"
     twice = '{"id": "twice", "id": "again"}'
-    large = json.dumps(record("large", answer="x" * 2**24))
+    large = json.dumps(record("large", answer="x" * 2**20))
     number = json.dumps(record("?", image="portrait.png")).replace('"?"', "9" * 5000)
     image = json.dumps(record("image", image={"bytes": 5}))
     path = json.dumps(record("path", image={"bytes": str(here / "images" / "portrait.png")}))
@@ -477,7 +478,7 @@ def test_strange_values_are_rejected_by_name(here):
     }
     assert load_prepared("prepared")["id"][:] == ["a-4"]
     details = {line["id"]: line["detail"] for line in rejects()}
-    assert details["a-3"].startswith("expected a record of 16,777,216 characters at most, found one of 16,777,")
+    assert details["a-3"].startswith("expected a record of 1,048,576 characters at most, found one of 1,048,")
     assert rejects()[3]["record"].startswith('{"id": "large", ') and len(rejects()[3]["record"]) == 1000
     assert details["path"].startswith("expected the path or the bytes of an image, found {'bytes': '")
 
@@ -500,22 +501,31 @@ def test_strange_columns_of_parquet(here):
 
 
 def test_large_records_are_looked_at_a_few_at_a_time(here, monkeypatch):
-    sizes = []
-    examine_batch = examine.Examiner.examine
+    monkeypatch.setattr(preparation, "BATCH_SIZE", 2**20)
+    monkeypatch.setattr("transformers_palo.data.tokens.CHARACTERS_AT_ONCE", 2**18)
+    sizes, tokenized = [], []
+    look, count = examine.Examiner.examine, TokenCounter._count_texts
     monkeypatch.setattr(
         examine.Examiner,
         "examine",
-        lambda self, records, *rest: sizes.append(len(records)) or examine_batch(self, records, *rest),
+        lambda self, records, *rest: sizes.append(len(records)) or look(self, records, *rest),
     )
-    write(*(record(str(number), answer="x" * 2**22) for number in range(20)))
-    pq.write_table(pa.Table.from_pylist([record(str(n), answer="x" * 2**22) for n in range(20)]), "hub.parquet")
-    for source in ({}, {"path": "hub.parquet"}, {"path": None, "dataset": "parquet"}):
-        if "dataset" in source:
-            Path("folder").mkdir()
-            shutil.copy("hub.parquet", "folder/train.parquet")
-            source["dataset"] = "./folder"
-        prepare_data(config({**source, "language": "en", "name": "a"}, output_dir=f"out{len(sizes)}"))
-    assert sum(sizes) == 60 and max(sizes) <= 8
+    monkeypatch.setattr(
+        TokenCounter, "_count_texts", lambda self, texts: tokenized.append(len(texts)) or count(self, texts)
+    )
+    write(*(record(str(number), answer="a " * 2**16) for number in range(20)))
+    Path("folder").mkdir()
+    pq.write_table(pa.Table.from_pylist(json.loads(Path("records.json").read_text())), "folder/train.parquet")
+    reports = []
+    for name, source in {
+        "a": {},
+        "b": {"path": "folder/train.parquet"},
+        "c": {"path": None, "dataset": "./folder"},
+    }.items():
+        source = {**source, "language": "en", "name": "all"}
+        reports.append(prepare_data(config(source, output_dir=name, tokenizer=TOKENIZER)))
+    assert sum(sizes) == sum(tokenized) == 60 and max(sizes) <= 8 and max(tokenized) == 1
+    assert reports[0] == reports[1] == reports[2]
 
 
 # ---- failing

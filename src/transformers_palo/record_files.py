@@ -29,8 +29,9 @@ from typing import IO, Any
 
 Record = dict[str, Any]
 
-# Characters of a record in an array, bytes of one in a line: far beyond any conversation, far below the memory.
-MAX_RECORD_SIZE = 2**24
+# Characters of a record in an array, bytes of one in a line: far beyond any conversation. Counting its tokens may take
+# hundreds of times as much memory.
+MAX_RECORD_SIZE = 2**20
 _CHUNK_BYTES = 2**18
 _SHOWN_CHARACTERS = 1000
 _PARQUET_BATCH_BYTES = 2**23  # rows may hold images
