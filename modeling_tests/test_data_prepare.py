@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -33,6 +34,7 @@ from transformers_palo.data.prepared import load_prepared, prepared_fingerprint,
 from transformers_palo.data.records import RejectReason, Repair
 from transformers_palo.data.report import format_report
 from transformers_palo.data.tokens import TokenCounter
+from transformers_palo.models.palo.image_loading_palo import load_image
 
 from .conftest import GOLDEN, SHARED, golden_image, read_json
 
@@ -252,6 +254,23 @@ def test_images_that_cannot_be_trained_on(here):
     }.items():
         prepare_data(config(check_images=level, output_dir=level))
         assert reasons(level) == {image: fault for image, fault in faults.items() if image not in unseen}
+
+
+def test_pictures_over_which_decoders_stumble_are_unreadable(here):
+    """A TIFF that says with a fraction where its pixels are: Pillow raises a TypeError."""
+    Image.new("RGB", (40, 30)).save("images/fraction.tiff")
+    content = bytearray(Path("images/fraction.tiff").read_bytes())
+    (directory,) = struct.unpack("<I", content[4:8])
+    entry = content.index(struct.pack("<H", 273), directory)
+    content[entry + 2] = 5
+    Path("images/fraction.tiff").write_bytes(content)
+    with pytest.raises(TypeError), Image.open("images/fraction.tiff") as picture:
+        picture.load()
+    write(record("1", image="fraction.tiff"), record("2"))
+    prepare_data(config(check_images="full"))
+    assert reasons() == {"1": "image_unreadable"}
+    with pytest.raises(ValueError, match=r"fraction\.tiff: the file is truncated or damaged"):
+        load_image("images/fraction.tiff")
 
 
 def test_links_may_lead_to_folders_that_are_named(here):

@@ -29,7 +29,17 @@ from transformers.image_utils import load_image as load_image_from_url
 ImageSource = Any  # str, os.PathLike, bytes, PIL.Image.Image, numpy.ndarray or torch.Tensor
 
 # What Pillow's decoders raise over damaged files.
-_DAMAGE = (OSError, SyntaxError, EOFError, RuntimeError, ValueError, struct.error)
+DAMAGE = (
+    OSError,
+    SyntaxError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    struct.error,
+    TypeError,  # a fraction as the width of a TIFF, for one
+    LookupError,
+    ArithmeticError,
+)
 
 _WIDE_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N", "F")
 
@@ -88,7 +98,7 @@ def _decode(file: Any, name: str) -> Image.Image:
         raise ValueError(f"Refused to decode the image {name}: {error}") from None
     except FileNotFoundError:
         raise
-    except _DAMAGE as error:
+    except DAMAGE as error:
         # A file that is cut within its first bytes.
         raise ValueError(
             f"Cannot read the image {name}: the file is truncated or damaged ({error}). Get it again, or leave it out."
@@ -111,7 +121,7 @@ def to_rgb(image: Image.Image, name: str | None = None) -> Image.Image:
         if image.mode in _WIDE_MODES:
             image = _to_8_bits(image)
         return image if image.mode == "RGB" else image.convert("RGB")
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise ValueError(
             f"Cannot read the image {name}: the file is truncated or damaged ({error}). Get it again, or leave it out."
         ) from error
