@@ -1,6 +1,7 @@
 """`palo train`: recipes on paper, a run from raw records to a model that loads, and what kill -9 leaves."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -17,11 +18,13 @@ from safetensors import safe_open
 from transformers import AutoModelForImageTextToText, AutoProcessor, GenerationConfig
 
 from transformers_palo.cli.main import main
-from transformers_palo.data.config import load_config
+from transformers_palo.data.config import PreparationConfig, SourceConfig, load_config
 from transformers_palo.data.prepare import prepare_data
 from transformers_palo.hub.publish import NotPublishableError, prepare
-from transformers_palo.training.arguments import ModelArguments
+from transformers_palo.languages import LANGUAGES
+from transformers_palo.training.arguments import DataArguments, ModelArguments
 from transformers_palo.training.checkpoints import MARKER, last_whole_checkpoint, set_broken_aside
+from transformers_palo.training.dataset import load_training_data
 from transformers_palo.training.estimate import empty_model
 from transformers_palo.training.parameters import count_parameters
 from transformers_palo.training.plan import format_plan, plan
@@ -101,10 +104,32 @@ def test_the_ablations_differ_in_their_language_alone():
     texts = set()
     for path in (ROOT / "examples" / "recipes" / "ablation").glob("*.yaml"):
         recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
-        assert list(recipe["declared_records"]) == [path.stem]
-        recipe.pop("declared_records")
+        weights = recipe.pop("mixture_weights")
+        assert weights == {language.code: int(language.code == path.stem) for language in LANGUAGES}
         texts.add(json.dumps(recipe).replace(f"ablation-{path.stem}", "ablation-LANGUAGE"))
+        planned = plan(read_recipe(["--config", str(path)]))
+        drawn = {code: draws for code, _, draws, _ in planned.mixture if draws}
+        assert drawn == {path.stem: 665_000 if path.stem == "en" else 150_000}
+        assert planned.steps == 1172 == math.ceil(150_000 / (16 * 8))
     assert len(texts) == 1
+    # Their data is what the data recipe of stage 2 writes.
+    data = yaml.safe_load((ROOT / "examples" / "data" / "instructions.yaml").read_text(encoding="utf-8"))
+    assert recipe["dataset"] == data["output_dir"]
+
+
+def test_a_language_that_is_never_drawn_is_not_counted_as_trained_on(tmp_path):
+    """The model's card names the languages that are counted here."""
+    turns = [{"from": "human", "value": "?"}, {"from": "gpt", "value": "!"}]
+    rows = [
+        {"id": str(n), "language": code, "conversations": turns} for n, code in enumerate(("en", "en", "hi", "ur"))
+    ]
+    (tmp_path / "records.json").write_text(json.dumps(rows))
+    source = SourceConfig(path=str(tmp_path / "records.json"), language_field="language")
+    prepare_data(PreparationConfig(output_dir=str(tmp_path / "prepared"), sources=[source]))
+    weights = {"en": 1, "hi": 0, "ur": 2}
+    chosen = DataArguments(dataset=str(tmp_path / "prepared"), mixture="weights", mixture_weights=weights)
+    data = load_training_data(chosen)
+    assert data.counts == {"en": 2, "ur": 1} and data.drawn == {"en": 1, "ur": 2}
 
 
 def test_dry_run_needs_neither_weights_nor_data_nor_network(tmp_path):

@@ -26,7 +26,7 @@ review = typer.Typer(no_args_is_help=True, help="Let native speakers review a ru
 app.add_typer(review, name="review")
 
 # What the extra of that name brings.
-_NEEDED = ("openai", "lingua", "ijson")
+_NEEDED = ("openai", "lingua")
 
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
 Code = Annotated[str, typer.Option(help="Code of the target language.")]

@@ -29,7 +29,17 @@ from transformers.image_utils import ChannelDimension, infer_channel_dimension_f
 ImageSource = Any  # str, os.PathLike, bytes, PIL.Image.Image, numpy.ndarray or torch.Tensor
 
 # What Pillow's decoders raise over damaged files.
-_DAMAGE = (OSError, SyntaxError, EOFError, RuntimeError, ValueError, struct.error)
+DAMAGE = (
+    OSError,
+    SyntaxError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    struct.error,
+    TypeError,  # a fraction as the width of a TIFF, for one
+    LookupError,
+    ArithmeticError,
+)
 
 _WIDE_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N", "F")
 # Pillow converts images with premultiplied alpha to nothing but their plain sisters.
@@ -127,7 +137,7 @@ def _decode(file: Any, name: str, found: str = "none") -> Image.Image:
         raise ValueError(f"Refused to decode the image {name}: {error}") from None
     except (FileNotFoundError, UnusableImageError):
         raise
-    except _DAMAGE as error:
+    except DAMAGE as error:
         # A file that is cut within its first bytes.
         raise _damaged(name, error) from error
 
@@ -158,7 +168,7 @@ def to_rgb(image: Image.Image, name: str | None = None) -> Image.Image:
         return _upright_to_rgb(ImageOps.exif_transpose(image))
     except UnusableImageError as error:
         raise UnusableImageError(f"Cannot use the image {name}: {error}") from None
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise _damaged(name, error) from error
 
 
