@@ -15,6 +15,7 @@
 outside the vocabulary."""
 
 import copy
+import inspect
 import os
 from collections.abc import Mapping
 from typing import Any, cast
@@ -62,6 +63,11 @@ MODULES_NOT_TO_QUANTIZE = (
 _SKIP_ATTRIBUTES = ("llm_int8_skip_modules", "modules_to_not_convert", "skip_modules")
 
 _HUB_KWARGS = ("cache_dir", "local_files_only", "token", "revision", "subfolder", "proxies")
+
+
+# Transformers 5.24 renamed `past_key_values` to `cache`, and returns all that the tower gave, not the features alone.
+_CACHE = "cache" if "cache" in inspect.signature(LlavaModel.forward).parameters else "past_key_values"
+_RETURNS_IMAGE_OUTPUTS = "image_outputs" in LlavaModelOutputWithPast.__dataclass_fields__
 
 
 class PaloPreTrainedModel(LlavaPreTrainedModel):
@@ -230,7 +236,10 @@ class PaloModel(PaloPreTrainedModel, LlavaModel):
         mm_encoder_outputs: dict[str, BaseModelOutputWithPooling] | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> tuple | LlavaModelOutputWithPast:
-        """Differs from Llava's only in the embedding of a placeholder that lies outside the vocabulary."""
+        """Differs from Llava's only in the embedding of a placeholder that lies outside the vocabulary.
+
+        The cache is `past_key_values`, or from Transformers 5.24 on `cache`: both names are taken there.
+        """
         if (input_ids is None) ^ (inputs_embeds is not None):
             raise ValueError("You must specify exactly one of input_ids or inputs_embeds")
         if pixel_values is not None and mm_encoder_outputs is not None:
@@ -256,20 +265,20 @@ class PaloModel(PaloPreTrainedModel, LlavaModel):
             mask = self.get_placeholder_mask(input_ids, inputs_embeds=inputs_embeds, image_features=image_features)
             inputs_embeds = inputs_embeds.masked_scatter(mask, image_features)
 
-        outputs = self.language_model(
+        if past_key_values is not None:
+            kwargs[_CACHE] = past_key_values
+        outputs = super().forward(
             attention_mask=attention_mask,
             position_ids=position_ids,
-            past_key_values=past_key_values,
             inputs_embeds=inputs_embeds,
+            return_dict=True,
             **kwargs,
         )
-        return LlavaModelOutputWithPast(
-            last_hidden_state=outputs.last_hidden_state,
-            past_key_values=outputs.past_key_values,
-            hidden_states=outputs.hidden_states,
-            attentions=outputs.attentions,
-            image_hidden_states=image_features,
-        )
+        if _RETURNS_IMAGE_OUTPUTS:
+            outputs.image_outputs = images
+        else:
+            outputs.image_hidden_states = image_features
+        return outputs
 
     def _check_images_for_placeholders(self, input_ids: torch.LongTensor, has_images: bool) -> None:
         """A prompt with placeholders needs images. One-token inputs are decoding steps and hold none: no check there."""
@@ -332,12 +341,13 @@ class PaloForConditionalGeneration(PaloPreTrainedModel, LlavaForConditionalGener
         if labels is not None and self.model.image_token_is_outside_vocabulary:
             # There is no such row to predict. `labels = input_ids.clone()` is common, and would fail in the loss.
             labels = cast(torch.LongTensor, labels.masked_fill(labels == self.config.image_token_id, -100))
+        if past_key_values is not None:
+            kwargs[_CACHE] = past_key_values
         return super().forward(
             input_ids=input_ids,
             pixel_values=pixel_values,
             attention_mask=attention_mask,
             position_ids=position_ids,
-            past_key_values=past_key_values,
             inputs_embeds=inputs_embeds,
             vision_feature_layer=vision_feature_layer,
             vision_feature_select_strategy=vision_feature_select_strategy,
