@@ -100,6 +100,15 @@ class TestFinetuningSet:
         assert train | validation == {str(number) for number in range(RECORDS)}
         assert not train & validation
 
+    @pytest.mark.parametrize("name", ["tuning.jsonl", "tuning.validation.jsonl"])
+    def test_nothing_is_overwritten(self, run, tmp_path, name):
+        review_all(run)
+        (tmp_path / name).write_text("mine")
+        with pytest.raises(FileExistsError, match=f"{name} exists already"):
+            export_finetune(run, "trl", tmp_path / "tuning.jsonl")
+        assert (tmp_path / name).read_text() == "mine"
+        assert len(list(tmp_path.glob("*tuning*"))) == 1
+
     def test_rejected_and_unreviewed_records_teach_nothing(self, run, tmp_path):
         with pytest.raises(ValueError, match="nothing was reviewed yet"):
             export_finetune(run, "trl", tmp_path / "t.jsonl")
@@ -206,9 +215,9 @@ class TestBuild:
         card = DatasetCard.load(tmp_path / "data" / "README.md")
         assert card.data.language == ["hi", "zh"]
         assert card.data.size_categories == "n<1K"
-        assert "| hi | 30 | 0 | 0 | 0 |" in card.text
-        build([run], tmp_path / "data" / "train.jsonl")
-        loaded = load_dataset(str(tmp_path / "data"), split="train", cache_dir=str(tmp_path / "cache"))
+        assert "| hi | 30 | 0 | 0 | 0 | 0 |" in card.text
+        build([run], tmp_path / "lines" / "train.jsonl")
+        loaded = load_dataset(str(tmp_path / "lines"), split="train", cache_dir=str(tmp_path / "cache"))
         assert len(loaded) == 2 * RECORDS
 
     def test_what_is_refused(self, run, tmp_path):
@@ -218,11 +227,53 @@ class TestBuild:
             build([tmp_path / "nowhere"], tmp_path / "train.jsonl")
         (tmp_path / "data").mkdir()
         (tmp_path / "data" / "README.md").write_text("# Mine")
-        with pytest.raises(FileExistsError, match="written by somebody else"):
+        with pytest.raises(FileExistsError, match=r"README.md exists already: choose another folder for train.jsonl"):
             build([run], tmp_path / "data" / "train.jsonl")
+        (tmp_path / "mine.jsonl").write_text("mine")
+        with pytest.raises(FileExistsError, match=r"mine.jsonl exists already: choose another name"):
+            build([run], tmp_path / "mine.jsonl")
+        assert (tmp_path / "mine.jsonl").read_text() == "mine"
         with pytest.raises(FileNotFoundError, match="nowhere"):
             build([run], tmp_path / "train.jsonl", include_english=tmp_path / "nowhere.json")
         assert not list(tmp_path.glob("*train*"))
+
+    def test_what_was_not_answered_is_counted_and_named(self, tmp_path, server, here, monkeypatch):
+        from transformers_palo.llm import UnansweredError
+        from transformers_palo.translation.conversation import Translator
+
+        translate = Translator.translate
+
+        async def sometimes(self, turns):
+            if self.prompter.target.code == "zh" or "picture 3" in turns[1].english:
+                raise UnansweredError("no answer")
+            return await translate(self, turns)
+
+        job = Job(write_records(tmp_path / "few.json", make_records(5)), tmp_path / "few", ["hi", "zh"], "first")
+        with monkeypatch.context() as patch:
+            patch.setattr(Translator, "translate", sometimes)
+            translate_file(job, Endpoint(server.base_url))
+        out = tmp_path / "data" / "train.jsonl"
+        code, said, err = here("translate", "build", job.output_dir, "--out", out)
+        assert code == 1
+        assert "hi: 4 records, 0 of them reviewed; 0 rejected by checks, 0 by reviewers, 1 without an answer" in said
+        assert "6 of the translations are not in" in err and "hi: 000000000003; zh: 000000000000, 0" in err
+        assert len(read_lines(out)) == 4
+        assert "| zh | 0 | 0 | 0 | 0 | 5 |" in (out.parent / "README.md").read_text()
+        translate_file(job, Endpoint(server.base_url))
+        code, said, err = here("translate", "build", job.output_dir, "--out", tmp_path / "all" / "train.jsonl")
+        assert (code, err) == (0, "")
+        assert len(read_lines(tmp_path / "all" / "train.jsonl")) == 10
+
+    def test_a_run_that_is_not_finished(self, tmp_path, server, monkeypatch):
+        input = write_records(tmp_path / "few.json", make_records(5))
+        job = Job(input, tmp_path / "few", ["hi"], "first")
+        translate_file(job, Endpoint(server.base_url))
+        with monkeypatch.context() as patch:
+            patch.setattr("transformers_palo.translation.run._write_files", lambda *_: None)
+            translate_file(job, Endpoint(server.base_url))
+        with pytest.raises(ValueError, match="hi is not finished: run 'palo translate run' to its end first"):
+            build([tmp_path / "few"], tmp_path / "train.jsonl")
+        assert not (tmp_path / "train.jsonl").exists()
 
     def test_files_that_do_not_fit_the_journal(self, run, tmp_path):
         path = run / "hi.jsonl"

@@ -23,7 +23,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
-from .chat import ChatRequest, Reply, parse_reply
+from .chat import ChatRequest, Reply, parse_reply, whole_characters
 from .errors import (
     USE_ANOTHER_KEY,
     EndpointError,
@@ -108,6 +108,7 @@ class ChatClient:
     def __init__(self, endpoint: Endpoint, journal: Journal) -> None:
         self._secret = Secret.from_environment()
         self._openai = _open(endpoint, self._secret.key or "none")
+        self._url = f"{endpoint.base_url.rstrip('/')}/chat/completions"
         self._endpoint = endpoint
         self._journal = journal
         self._slots = asyncio.Semaphore(endpoint.concurrency)
@@ -147,8 +148,13 @@ class ChatClient:
         if task is None:
             task = asyncio.create_task(self._answer(request))
             self._under_way[request.key] = task
-            task.add_done_callback(lambda _: self._under_way.pop(request.key, None))
+            task.add_done_callback(lambda done: self._forget(request, done))
         return await asyncio.shield(task)
+
+    def _forget(self, request: ChatRequest, task: asyncio.Task[Reply]) -> None:
+        self._under_way.pop(request.key, None)
+        if not task.cancelled():
+            task.exception()  # those who waited were told, or have gone: asyncio is not to print it
 
     async def _answer(self, request: ChatRequest) -> Reply:
         if (known := self._journal.find(request)) is not None:
@@ -197,9 +203,10 @@ class ChatClient:
         began = time.monotonic()
         try:
             async with asyncio.timeout(self._endpoint.timeout):
-                # `chat.completions.create` takes half as long again, over types of parameters that are plain already.
+                # `chat.completions.create` takes half as long again, over types of parameters that are plain already, and
+                # a path alone a tenth, over joining it to the base URL.
                 content = await self._openai.post(
-                    "/chat/completions",
+                    self._url,
                     body={"model": request.model, "messages": request.messages, **self._named(request.parameters)},
                     cast_to=bytes,
                 )
@@ -257,7 +264,7 @@ class ChatClient:
         return min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** (tries - 1)) * self._random.uniform(0.5, 1.0)
 
     def _without_key(self, error: EndpointError) -> EndpointError:
-        error.args = tuple(self._secret.hide(str(argument)) for argument in error.args)
+        error.args = tuple(whole_characters(self._secret.hide(str(argument))) for argument in error.args)
         return error
 
 
