@@ -32,7 +32,7 @@ quickstart: setup
 
 test: setup
 	$(BIN)/python -m modeling_tests.upstream.fetch
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu and not vllm"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -rs -m "not slow and not gpu and not vllm"
 
 OLDEST := .venv-oldest
 OLDEST_TRANSFORMERS := 5.18.0
@@ -45,7 +45,7 @@ $(OLDEST)/.installed: pyproject.toml constraints.txt
 
 test-oldest: $(OLDEST)/.installed
 	$(OLDEST)/bin/python -m modeling_tests.upstream.fetch
-	$(OLDEST)/bin/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu and not vllm"
+	$(OLDEST)/bin/python -m pytest -n 2 --dist loadfile -rs -m "not slow and not gpu and not vllm"
 
 bench: setup
 	$(ALL_CORES) $(BIN)/python -m benchmarks.processor

@@ -1,7 +1,9 @@
 """From reviewed runs to a fine-tuning set, a comparison and a training file."""
 
 import json
+import os
 import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -14,12 +16,12 @@ from transformers_palo.translation.compare import compare_runs, comparison_text
 from transformers_palo.translation.finetune import export_finetune, mask_like
 from transformers_palo.translation.prompts import Prompter, Turn
 from transformers_palo.translation.results import open_run, read_accepted
-from transformers_palo.translation.reviews import Review, ReviewStore
+from transformers_palo.translation.reviews import Review, ReviewStore, stats_table
 from transformers_palo.translation.run import Job, translate_file
 from transformers_palo.translation.store import Shard
 from transformers_palo.translation.targets import TARGETS
 
-from .conftest import Servers, make_records, read_lines, write_records
+from .conftest import Servers, in_a_fork, make_records, read_lines, write_records
 
 
 RECORDS = 30
@@ -274,6 +276,31 @@ class TestBuild:
         with pytest.raises(ValueError, match="hi is not finished: run 'palo translate run' to its end first"):
             build([tmp_path / "few"], tmp_path / "train.jsonl")
         assert not (tmp_path / "train.jsonl").exists()
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody without rights")
+    def test_a_run_in_a_folder_that_is_read_only(self, run, monkeypatch):
+        """Somebody else's, or on a disk that is mounted so: it can be read, and everything built from it elsewhere."""
+        review_all(run)
+
+        def as_nobody() -> object:
+            os.setuid(65534)
+            counts = build([Path("run")], Path("elsewhere/train.jsonl"))
+            export_finetune(Path("run"), "trl", Path("elsewhere/tuning.jsonl"))
+            with pytest.raises(OSError, match=r"run2 cannot be made: Permission denied. Choose another --output-dir"):
+                translate_file(Job(Path("few.json"), Path("run2"), ["hi"], "first"), Endpoint("http://127.0.0.1:9"))
+            return counts.records.total(), counts.reviewed.total(), stats_table(Path("run")).count("\n")
+
+        # pytest's own folders are closed to everybody else.
+        with tempfile.TemporaryDirectory() as folder:
+            monkeypatch.chdir(folder)
+            shutil.copytree(run, "run", ignore=shutil.ignore_patterns("*-wal", "*-shm"))  # as a run leaves it
+            write_records(Path("few.json"), make_records(1))
+            for name, mode in ((".", 0o755), ("run", 0o755), ("elsewhere", 0o777)):
+                Path(name).mkdir(exist_ok=True)
+                Path(name).chmod(mode)
+            assert in_a_fork(as_nobody) == f"({2 * RECORDS}, {RECORDS}, 1)"
+            assert not list(Path("run").glob("*-wal"))
+            monkeypatch.undo()
 
     def test_files_that_do_not_fit_the_journal(self, run, tmp_path):
         path = run / "hi.jsonl"

@@ -151,6 +151,8 @@ class RunStore:
             folder.mkdir(parents=True, exist_ok=True)
         except FileExistsError:
             raise NotADirectoryError(f"{folder}: expected a folder for the run, found a file.") from None
+        except OSError as error:
+            raise type(error)(f"{folder} cannot be made: {error.strerror}. Choose another --output-dir.") from None
         if not path.exists() and (found := sorted(folder.glob("*.jsonl"))):
             raise FileExistsError(
                 f"{folder} holds {found[0].name} but no {JOURNAL}: choose another --output-dir, nothing is overwritten."
@@ -246,7 +248,7 @@ class FinishedRun:
             raise FileNotFoundError(
                 f"{folder}: expected the folder of a run with {JOURNAL}, found none: 'palo translate run' makes one."
             )
-        self._uri = f"file:{quote(str(path.resolve()))}?mode=ro"
+        self._uri = uri_to_read(path)
         with told_as_journal_error(path), closing(self._connect()) as connection:
             meta = dict(connection.execute("SELECT key, value FROM meta"))
         if "settings" not in meta:
@@ -285,6 +287,15 @@ class FinishedRun:
         with told_as_journal_error(self.folder / JOURNAL), closing(self._connect()) as connection:
             for position, outcome in connection.execute(query, (language, *wanted)):
                 yield position, read_outcome(outcome)
+
+
+def uri_to_read(path: Path) -> str:
+    """What SQLite opens a file by to read it alone, in a folder that may be read-only."""
+    mode = "mode=ro"
+    # To read beside a writer SQLite makes files there; where nobody may, and no writer has left any, it need not.
+    if not os.access(path.parent, os.W_OK) and not path.with_name(f"{path.name}-wal").exists():
+        mode = "mode=ro&immutable=1"
+    return f"file:{quote(str(path.resolve()))}?{mode}"
 
 
 def read_outcome(text: str) -> Outcome:
