@@ -107,6 +107,8 @@ class TestPrompts:
         assert parse_conversation('```json\n{"turns": ["a"]}\n```') == ["a"]
         assert parse_conversation('{"turns": [1]}') is None
         assert parse_conversation("Sure!") is None
+        assert parse_conversation('{"turns": ' + "[" * 100_000) is None
+        assert parse_conversation(r'{"turns": ["a \ud83d"]}') == ["a \ufffd"]
 
     @pytest.mark.parametrize("code", TARGETS)
     def test_every_language_has_guidance(self, code):
@@ -179,13 +181,14 @@ class TestRun:
             "an empty answer": {**good, "conversations": [{"from": "gpt", "value": " "}]},
             "an answer with <image>": {**good, "conversations": [{"from": "gpt", "value": "See <image>."}]},
             "half a character": {**good, "conversations": [{"from": "gpt", "value": "\ud83d"}]},
+            "(a lone surrogate)": {**good, "conversations": [{"from": "\ud83d", "value": "A dog."}]},
         }
         path = tmp_path / "records.jsonl"
         path.write_text("\n".join(map(json.dumps, [*bad.values(), good])))
         summary = translate_file(job(tmp_path, input=path, languages=["hi"]), Endpoint(server.base_url))
-        assert (summary.accepted["hi"], summary.rejected["hi"]) == (1, 5)
+        assert (summary.accepted["hi"], summary.rejected["hi"]) == (1, 6)
         rejects = read_lines(tmp_path / "run" / "hi.rejects.jsonl")
-        assert [reject["reasons"] for reject in rejects] == [["malformed_source"]] * 5
+        assert [reject["reasons"] for reject in rejects] == [["malformed_source"]] * 6
         for name, reject in zip(bad, rejects, strict=True):
             assert name.split()[-1] in reject["details"][0]["detail"].replace("'", "") or name == "half a character"
 

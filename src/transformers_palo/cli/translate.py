@@ -120,7 +120,7 @@ def run(
         timeout=timeout,
     )
     summary = translate_file(job, endpoint, prices)
-    for language in summary.accepted | summary.rejected | summary.unanswered:
+    for language in sorted(summary.accepted | summary.rejected | summary.unanswered):
         typer.echo(f"{language}: {summary.accepted[language]:,} accepted, {summary.rejected[language]:,} rejected")
     typer.echo(summary.usage.describe(prices))
     if waiting := summary.unanswered.total():

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ..llm import ChatRequest
-from ..llm.chat import Message
+from ..llm.chat import Message, whole_characters
 from .checks import REASONS, Finding
 from .damage import WHAT_TO_TELL
 from .flags import terms_in
@@ -193,6 +193,8 @@ def parse_conversation(text: str) -> list[str] | None:
         text = fenced[1]
     try:
         turns = json.loads(text)["turns"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
-    return turns if isinstance(turns, list) and all(isinstance(turn, str) for turn in turns) else None
+    if not isinstance(turns, list) or not all(isinstance(turn, str) for turn in turns):
+        return None
+    return list(map(whole_characters, turns))

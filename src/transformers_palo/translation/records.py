@@ -44,7 +44,7 @@ def _turn(number: int, turn: Any) -> Turn:
         raise MalformedRecordError(f"turn {number}: expected an object with 'from' and 'value', found {_shown(turn)}")
     role, text = turn["from"], turn["value"]
     try:
-        text.encode()
+        f"{role}{text}".encode()
     except UnicodeEncodeError:
         raise MalformedRecordError(f"turn {number}: half a character (a lone surrogate)") from None
     if role == "gpt" and PLACEHOLDER in text:
