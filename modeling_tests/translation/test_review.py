@@ -234,6 +234,10 @@ class TestSpreadsheets:
             import_reviews(run, tmp_path / "other.csv", "asha")
         assert complaint in str(error.value)
 
+    def test_a_file_that_is_not_there(self, run, tmp_path):
+        with pytest.raises(FileNotFoundError, match="expected a filled-in CSV file, found nothing"):
+            import_reviews(run, tmp_path / "hi.csv", "asha")
+
     def test_another_table(self, run, tmp_path):
         (tmp_path / "other.csv").write_text("a,b\n1,2\n")
         with pytest.raises(ValueError, match="none named 'position'"):

@@ -59,6 +59,10 @@ def read_table(path: Path) -> tuple[list[str], list[tuple[str, dict[str, str]]]]
 
 
 def _decode(path: Path) -> str:
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path}: expected a filled-in CSV file, found {'a folder' if path.is_dir() else 'nothing'}."
+        )
     content = path.read_bytes()
     if content.startswith(b"PK\x03\x04"):
         raise ValueError(f"{path}: expected a CSV file, found a workbook: {_SAVE_AS}.")
