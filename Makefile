@@ -33,7 +33,7 @@ quickstart: setup
 
 test: setup
 	$(BIN)/python -m modeling_tests.upstream.fetch
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu and not vllm"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -rs -m "not slow and not gpu and not vllm"
 
 OLDEST := .venv-oldest
 OLDEST_TRANSFORMERS := 5.18.0
@@ -46,7 +46,7 @@ $(OLDEST)/.installed: pyproject.toml constraints.txt
 
 test-oldest: $(OLDEST)/.installed
 	$(OLDEST)/bin/python -m modeling_tests.upstream.fetch
-	$(OLDEST)/bin/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu and not vllm"
+	$(OLDEST)/bin/python -m pytest -n 2 --dist loadfile -rs -m "not slow and not gpu and not vllm"
 
 test-remote-code: setup
 	$(BIN)/python -m pytest -m slow -rP modeling_tests/publishing/test_second_environment.py

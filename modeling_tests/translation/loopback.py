@@ -123,7 +123,8 @@ class Server:
 
     def completion(self, request: dict, name: str) -> dict:
         message = request["messages"][-1]["content"]
-        language = re.search(r"into (\w+)\.", message)[1]
+        asked = re.search(r"into (\w+)\.", message)
+        language = asked[1] if asked else "Hindi"  # no translation is asked for: a greeting
         text = section(message, "TEXT")
         chance = random.Random(name)
         fault = chance.choice(CONTENT_FAULTS) if chance.random() < self.content_faults else None

@@ -22,18 +22,18 @@ from pathlib import Path
 from typing import Any
 
 from .checks import check_translation
+from .damage import DAMAGED, check_characters
 from .results import Translated, open_run, read_accepted
-from .reviews import VERDICTS, Review, ReviewStore, Verdict
-from .store import FinishedRun, written_whole
+from .store import refuse_to_overwrite, written_whole
 from .targets import get_target
 
 
 COLUMNS = (
-    "position", "source_id", "image", "turn", "role", "flags", "english", "translation",
+    "language", "position", "source_id", "image", "turn", "role", "flags", "english", "translation",
     "edited", "verdict", "reason", "reviewer", "minutes",
 )  # fmt: skip
 # What an edit may not do to a turn, whoever makes it.
-_NEVER = {"empty", "placeholder_lost", "markup_changed", "bidi_control"}
+_NEVER = {"empty", "placeholder_lost", "markup_changed", "bidi_control", DAMAGED}
 _LONG_ANSWER = 400
 
 
@@ -80,13 +80,14 @@ def export_reviews(folder: Path, language: str, count: int, seed: int, out: Path
     Returns:
         How many records were written.
     """
+    refuse_to_overwrite(out)
     records = sample(folder, language, count, seed)
-    with written_whole([out]) as (file,):
+    with written_whole([out], new=True) as (file,):
         # With a byte-order mark, by which spreadsheet programs recognise UTF-8.
         file.write("\ufeff".encode())
         file.write(_csv_lines([COLUMNS]))
         for one in records:
-            file.write(_csv_lines(_rows(one)))
+            file.write(_csv_lines(_rows(one, language)))
     return len(records)
 
 
@@ -96,9 +97,9 @@ def _csv_lines(rows: Sequence[Sequence[Any]]) -> bytes:
     return text.getvalue().encode()
 
 
-def _rows(one: Translated) -> list[list[Any]]:
+def _rows(one: Translated, language: str) -> list[list[Any]]:
     flags = ", ".join(sorted(one.outcome.flags))
-    start = [one.position, one.record["source_id"], one.record.get("image", "")]
+    start = [language, one.position, one.record["source_id"], one.record.get("image", "")]
     return [
         [*start, number, role, flags if number == 1 else "", english, translation, "", "", "", "", ""]
         for number, (role, english, translation) in enumerate(
@@ -107,109 +108,12 @@ def _rows(one: Translated) -> list[list[Any]]:
     ]
 
 
-def import_reviews(folder: Path, path: Path, reviewer: str | None = None) -> tuple[int, int]:
-    """Read a filled-in sample and keep its verdicts: all of them, or none if a row is wrong.
-
-    A record is rejected if one of its turns is, edited if one is, else accepted if one says so; a record without any
-    verdict or edit has not been reviewed.
-
-    Args:
-        folder: The run.
-        path: The CSV file.
-        reviewer: Who, where the file does not say.
-
-    Returns:
-        How many records were reviewed, and how many were not.
-
-    Raises:
-        ValueError: A row is wrong; the message names it.
-    """
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        if missing := [column for column in COLUMNS if column not in (reader.fieldnames or ())]:
-            raise ValueError(
-                f"{path}: expected the columns that 'review export' writes, found none named {missing[0]!r}."
-            )
-        # Rows as a spreadsheet counts them; the header is the first.
-        rows = [(f"{path}, row {number}", row) for number, row in enumerate(reader, start=2)]
-    by_position: dict[int, list[tuple[str, dict[str, str]]]] = defaultdict(list)
-    for where, row in rows:
-        if not row["position"].isdecimal():
-            raise ValueError(f"{where}: expected a number in 'position', found {row['position']!r}.")
-        by_position[int(row["position"])].append((where, row))
-    run = open_run(folder)
-    language = _language_of(run, by_position, path)
-    originals = {one.position: one for one in read_accepted(run, language) if one.position in by_position}
-    reviews = [
-        review
-        for position, of_record in sorted(by_position.items())
-        if (review := _review(originals[position], of_record, language, reviewer)) is not None
-    ]
-    ReviewStore(folder).add(reviews)
-    return len(reviews), len(by_position) - len(reviews)
-
-
-def _language_of(run: FinishedRun, by_position: dict[int, list[tuple[str, dict[str, str]]]], path: Path) -> str:
-    """The language whose translations stand in the file."""
-    for language in run.languages:
-        found = {one.position: one for one in read_accepted(run, language) if one.position in by_position}
-        if found.keys() == by_position.keys() and all(
-            [row["translation"] for _, row in rows] == [_as_in_csv(text) for text in found[position].translation]
-            for position, rows in by_position.items()
-        ):
-            return language
-    raise ValueError(
-        f"{path}: expected translations of {run.folder} as 'review export' wrote them, found others: corrections belong into "
-        "the column 'edited', and all turns of a record have to be there."
-    )
-
-
-def _as_in_csv(text: str) -> str:
-    return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _review(
-    one: Translated, rows: Sequence[tuple[str, dict[str, str]]], language: str, reviewer: str | None
-) -> Review | None:
-    texts, verdicts, reasons = list(one.translation), set(), []
-    for index, (where, row) in enumerate(rows):
-        verdict, edited = row["verdict"].strip().lower(), row["edited"]
-        if verdict and verdict not in VERDICTS:
-            raise ValueError(f"{where}: expected a verdict of {', '.join(VERDICTS)} or none, found {verdict!r}.")
-        if verdict == "edit" and not edited.strip():
-            raise ValueError(f"{where}: the verdict is edit, but 'edited' is empty.")
-        if edited.strip() and edited != texts[index]:
-            check_edit(where, one.english[index], edited, language)
-            texts[index] = edited
-            verdict = verdict if verdict == "reject" else "edit"
-        verdicts.add(verdict)
-        reasons.append(row["reason"].strip())
-    verdicts.discard("")
-    if not verdicts:
-        return None
-    where = rows[0][0]
-    who = next((row["reviewer"].strip() for _, row in rows if row["reviewer"].strip()), reviewer or "")
-    if not who:
-        raise ValueError(f"{where}: expected who reviewed it in 'reviewer', or --reviewer, found neither.")
-    verdict_of_record: Verdict = "reject" if "reject" in verdicts else "edit" if "edit" in verdicts else "accept"
-    minutes = [_minutes(where, row["minutes"]) for where, row in rows if row["minutes"].strip()]
-    seconds = 60 * sum(minutes) if minutes else None
-    return Review(language, one.position, who, verdict_of_record, "; ".join(filter(None, reasons)), texts, seconds)
-
-
 def check_edit(where: str, english: str, edited: str, language: str) -> None:
     """Refuse an edit that breaks what training data needs; on everything else the reviewer knows better.
 
     Raises:
         ValueError: It loses a placeholder, code, tags or line breaks.
     """
-    for finding in check_translation(english, edited, get_target(language)):
+    for finding in check_characters(english, edited) + check_translation(english, edited, get_target(language)):
         if finding.reason in _NEVER:
             raise ValueError(f"{where}: the edit has {finding.reason} ({finding.detail}): mend it.")
-
-
-def _minutes(where: str, text: str) -> float:
-    try:
-        return float(text.replace(",", "."))
-    except ValueError:
-        raise ValueError(f"{where}: expected a number in 'minutes', found {text!r}.") from None
