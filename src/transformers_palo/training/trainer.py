@@ -39,6 +39,7 @@ from ..languages import LANGUAGES
 from ..models.palo.modeling_palo import PaloForConditionalGeneration
 from .arguments import PaloSFTConfig
 from .checkpoints import mark_whole
+from .graph import gather_sharded_head, keep_projector_in_graph
 from .metrics import LanguageMetrics
 from .parameters import (
     PROJECTOR,
@@ -155,6 +156,7 @@ class PaloSFTTrainer(SFTTrainer):
         palo = self.palo_model
         palo.register_forward_hook(self._keep_output)
         keep_projector_in_graph(palo)
+        gather_sharded_head(palo)
 
     @property
     def palo_model(self) -> PaloForConditionalGeneration:
@@ -328,29 +330,3 @@ def _align_padding(model: Any, processor: Any) -> None:
     pad_token_id = processor.tokenizer.pad_token_id
     model.config.get_text_config().pad_token_id = pad_token_id
     model.generation_config.pad_token_id = pad_token_id
-
-
-def keep_projector_in_graph(model: PaloForConditionalGeneration) -> None:
-    """Make a batch of text alone give the projector gradients of zero rather than none.
-
-    Where one process has text alone, the others wait for its share of the projector's gradients (DDP), or disagree about
-    the size of what is exchanged (FSDP2). The zeros enter in front of the language model, where image features do: the
-    backward pass then goes the same way on every process, which FSDP2 relies on.
-    """
-    palo = model.model
-    text_alone = False
-
-    def notice(module: Any, arguments: Any, kwargs: dict[str, Any]) -> None:
-        nonlocal text_alone
-        text_alone = module.training and kwargs.get("pixel_values") is None
-
-    def add_nothing(module: Any, arguments: Any, kwargs: dict[str, Any]) -> Any:
-        trained = [p for p in palo.multi_modal_projector.parameters() if p.requires_grad]
-        if not text_alone or not trained:
-            return None
-        nothing = 0.0 * torch.stack([p.sum() for p in trained]).sum()
-        embeds = kwargs["inputs_embeds"]
-        return arguments, {**kwargs, "inputs_embeds": embeds + nothing.to(embeds.dtype)}
-
-    palo.register_forward_pre_hook(notice, with_kwargs=True)
-    palo.language_model.register_forward_pre_hook(add_nothing, with_kwargs=True)
