@@ -26,7 +26,7 @@ from transformers_palo.data.config import PreparationConfig, SourceConfig, load_
 from transformers_palo.data.inspection import inspect_data
 from transformers_palo.data.mixture import MixtureStrategy, mixture_indices
 from transformers_palo.data.prepare import prepare_data
-from transformers_palo.data.prepared import load_prepared, read_mixture
+from transformers_palo.data.prepared import load_prepared, prepared_fingerprint, read_mixture
 from transformers_palo.data.records import RejectReason, Repair
 from transformers_palo.data.report import format_report
 
@@ -505,6 +505,72 @@ def test_two_runs_do_not_work_on_one_folder(here):
         prepare_data(config())
     state.close()
     prepare_data(config())
+
+
+# ---- the identity of a prepared folder
+
+
+def test_the_fingerprint_is_that_of_the_records_and_the_mixture(here):
+    write(record("1"), record("2", language="hi"))
+    source = {"language_field": "language"}
+    prepare_data(config(source, output_dir="first"))
+    fingerprint = prepared_fingerprint("first")
+    assert len(fingerprint) == 64
+    prepare_data(config(source, output_dir="again"))
+    shutil.copytree("first", "copied")
+    assert prepared_fingerprint("again") == prepared_fingerprint("copied") == fingerprint
+
+    others = {fingerprint}
+    for number, changes in enumerate([{"seed": 1}, {"mixture": {"strategy": "temperature", "temperature": 2}}]):
+        prepare_data(config(source, output_dir=f"other{number}", **changes))
+        others.add(prepared_fingerprint(f"other{number}"))
+    prepare_data(config({**source, "weight": 2}, output_dir="weighed"))
+    others.add(prepared_fingerprint("weighed"))
+    # As many bytes and rows, one letter of one answer changed.
+    write(record("1"), record("2", language="hi", answer="this"))
+    prepare_data(config(source, output_dir="letter"))
+    others.add(prepared_fingerprint("letter"))
+    assert len(others) == 5
+
+
+def in_two_shards(monkeypatch, answer="That.", output_dir="prepared"):
+    monkeypatch.setattr(preparation, "BATCH_RECORDS", 10)
+    monkeypatch.setattr(preparation, "SHARD_RECORDS", 10)
+    write(*(record(str(number), answer=answer) for number in range(20)))
+    prepare_data(config({"language": "en"}, output_dir=output_dir))
+    return sorted(Path(output_dir).glob("train-*.parquet"))
+
+
+@pytest.mark.parametrize("read", [load_prepared, prepared_fingerprint])
+def test_a_shard_that_is_not_as_it_was_written_is_named(here, monkeypatch, read):
+    first, second = in_two_shards(monkeypatch)
+    others = in_two_shards(monkeypatch, answer="This.", output_dir="other")
+    whole = second.read_bytes()
+
+    second.unlink()
+    with pytest.raises(
+        ValueError, match=r"prepared: expected 2 shards, train-00001-of-00002.parquet is missing. Copy"
+    ):
+        read("prepared")
+    for half in (whole[: len(whole) // 2], b""):
+        second.write_bytes(half)
+        with pytest.raises(
+            ValueError, match=r"train-00001-of-00002.parquet: expected a whole shard, found a damaged file"
+        ):
+            read("prepared")
+    for replaced in (others[1].read_bytes(), first.read_bytes(), whole[:4] + b" " + whole[4:]):
+        second.write_bytes(replaced)
+        with pytest.raises(ValueError, match=r"train-00001-of-00002.parquet: this is not the file that"):
+            read("prepared")
+    second.write_bytes(whole)
+    shutil.copy(others[0], "prepared/train-00000-of-00001.parquet")
+    with pytest.raises(ValueError, match=r"train-00000-of-00001.parquet: this is not the file that"):
+        read("prepared")
+    Path("prepared/train-00000-of-00001.parquet").unlink()
+    read("prepared")
+    Path("prepared/mixture.json").write_text("{")
+    with pytest.raises(ValueError, match=r"mixture.json: expected JSON as `palo data prepare` wrote it"):
+        read("prepared")
 
 
 # ---- the command

@@ -40,7 +40,7 @@ from .records import Converted, Rejected, RejectReason, Repair
 from .report import Report, Tally
 from .sources import HubRecords, open_source
 from .state import State
-from .tables import ShardWriter, features
+from .tables import ShardWriter, features, shard_facts
 
 
 SHARD_BYTES = 2**28
@@ -218,14 +218,21 @@ class _Preparation:
         _write_json(self.folder / "report.json", report)
         self._check_reject_share(report)
         self._check_mixture(report)
-        mixture = self._mixture(report)
-        _write_json(self.folder / "mixture.json", mixture)
+        mixture = self._mixture(report, self._name_shards())
         write_card(self.folder, Path(config.output_dir).name, mixture, report)
-        for number in range(self.progress.shards):
+        # The last of all: a folder that has it is whole.
+        _write_json(self.folder / "mixture.json", mixture)
+        return report
+
+    def _name_shards(self) -> list[Path]:
+        """Give the shards the names by which `datasets` finds them."""
+        count = self.progress.shards
+        named = [self.folder / f"train-{number:05}-of-{count:05}.parquet" for number in range(count)]
+        for number, path in enumerate(named):
             shard = self.folder / f"shard-{number:05}.parquet"
             if shard.exists():
-                shard.rename(self.folder / f"train-{number:05}-of-{self.progress.shards:05}.parquet")
-        return report
+                shard.rename(path)
+        return named
 
     def _check_reject_share(self, report: Report) -> None:
         share = report["rejected"] / (report["read"] or 1)
@@ -248,14 +255,14 @@ class _Preparation:
                 amounts[language] = amounts.get(language, 0.0) + source.weight * counts["records"]
         self.config.mixture.shares(amounts)
 
-    def _mixture(self, report: Report) -> dict[str, Any]:
-        """What `mixture.json` holds: everything that the data set was made of."""
+    def _mixture(self, report: Report, shards: list[Path]) -> dict[str, Any]:
+        """What `mixture.json` holds: everything that the data set was made of, and what tells its shards from others."""
         settings = asdict(self.config)
         del settings["output_dir"]
         for source in settings["sources"]:
             languages = report["records"].get(source["name"], {})
             source["records"] = sum(counts["records"] for counts in languages.values())
-        return {**settings, "versions": _versions()}
+        return {**settings, "versions": _versions(), "shards": [shard_facts(path) for path in shards]}
 
 
 def _batches(records: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
