@@ -1,13 +1,16 @@
 """Batches: labels as the original's where it was right, nothing cut into, nothing lost without a name."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
-from datasets import Dataset, Image, List
+from datasets import Dataset, Features, Image, List, Value
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transformers_palo.data.collation import PaloDataCollator
+from transformers_palo.data.collation import LOST, PaloDataCollator, RowEvent, count_events
 from transformers_palo.data.lengths import has_images, num_tokens
 from transformers_palo.data.sampling import ModalityLengthSampler
 from transformers_palo.training.templates import chat_template
@@ -174,6 +177,79 @@ def test_images_and_placeholders_that_do_not_match_are_left_out_by_name(processo
     assert batch["events"] == [{"id": "en_multi", "reason": "image_count", "detail": "1 placeholders, 0 images"}]
 
 
+def test_records_as_trl_takes_them(processor, tmp_path):
+    """Texts in place of lists of parts, no images in every spelling, one picture in a column `image`."""
+    picture = str(SHARED / "images" / "square.png")
+    chat = [{"role": "user", "content": "What is it?"}, {"role": "assistant", "content": "A boat."}]
+    collator = PaloDataCollator(processor)
+    expected = collator([text_example("What is it?", "A boat.")])
+    for images in ({}, {"images": None}, {"images": []}, {"image": None}):
+        batch = collator([{"messages": chat, **images}])
+        assert torch.equal(batch["input_ids"], expected["input_ids"]) and batch["events"] == []
+        assert torch.equal(batch["labels"], expected["labels"]) and "pixel_values" not in batch
+    expected = collator([image_example(picture, "What is it?", "A boat.")])
+    for images in ({"images": [picture]}, {"image": picture}, {"image": {"bytes": None, "path": picture}}):
+        batch = collator([{"messages": chat, **images}])
+        assert torch.equal(batch["input_ids"], expected["input_ids"]) and batch["events"] == []
+        assert torch.equal(batch["pixel_values"], expected["pixel_values"])
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        None,
+        "What is it?",
+        [],
+        [3],
+        [{"role": "user", "content": None}, {"role": "assistant", "content": "A boat."}],
+        [{"role": "user", "content": [3]}, {"role": "assistant", "content": "A boat."}],
+        [{"role": "user", "content": [{"text": "What?"}]}, {"role": "assistant", "content": "A boat."}],
+        [{"role": "human", "content": "What?"}, {"role": "assistant", "content": "A boat."}],
+        [{"content": "What?"}, {"role": "assistant", "content": "A boat."}],
+    ],
+)
+def test_messages_that_no_chat_can_be_made_of_are_left_out_by_name(processor, messages):
+    batch = PaloDataCollator(processor)([{"id": "7", "messages": messages, "images": None}, *examples("en_text")])
+    (event,) = batch["events"]
+    assert (event["id"], event["reason"]) == ("7", RowEvent.MALFORMED) and event["detail"]
+    assert (batch["labels"][0] == -100).all() and (batch["labels"][1] != -100).any()
+
+
+def test_records_without_messages_are_told_at_once(processor):
+    with pytest.raises(ValueError, match="expected a column `messages`.*found text, id. `palo data prepare` makes them"):
+        PaloDataCollator(processor)([{"text": "What is it?", "id": "7"}])
+
+
+def test_what_happened_to_rows_comes_out_of_workers_and_adds_up(processor, tmp_path):
+    broken = [
+        image_example(str(tmp_path / f"{number}.png"), "What is it?", "A boat.", record_id=f"broken-{number}")
+        for number in range(3)
+    ]
+    rows = [*examples("en_text", "edge_long_text"), *broken, *examples("hi_multi", "ru_text")]
+    loader = torch.utils.data.DataLoader(
+        rows, batch_size=3, num_workers=2, collate_fn=PaloDataCollator(processor, max_length=112)
+    )
+    batches = list(loader)
+    assert [len(batch["input_ids"]) for batch in batches] == [3, 3, 1], "the batches stay whole"
+    events = [event for batch in batches for event in batch["events"]]
+    assert [event["id"] for event in events if event["reason"] in LOST] == [f"broken-{n}" for n in range(3)]
+    counts = torch.stack([count_events(batch) for batch in batches]).sum(0)
+    assert counts[0] == len(rows)
+    assert dict(zip(RowEvent, counts[1:].tolist(), strict=True)) == {
+        event: sum(found["reason"] == event for found in events) for event in RowEvent
+    }
+    assert counts[1:].sum() == len(events) and counts[1 + list(RowEvent).index(RowEvent.IMAGE_UNREADABLE)] == 3
+
+
+def test_a_row_has_one_event_at_most(processor, tmp_path):
+    broken = image_example(str(tmp_path / "gone.png"), "What is it?", "A boat.")
+    rows = [broken, *examples("edge_long_text", "hi_multi", "en_text")]
+    for max_length in (5, 20, 40, 70, 112):
+        events = PaloDataCollator(processor, max_length=max_length)(rows)["events"]
+        assert len({event["id"] for event in events}) == len(events)
+        assert events[0]["reason"] == RowEvent.IMAGE_UNREADABLE
+
+
 def test_every_token_where_the_whole_chat_is_learnt(processor):
     batch = PaloDataCollator(processor, assistant_only_loss=False)(examples("en_text"))
     ids, labels = row(batch)
@@ -201,6 +277,50 @@ def test_lengths_are_those_of_the_batches(processor):
     assert num_tokens(dataset, processor, "num_tokens").tolist() == expected
     assert has_images(dataset).tolist() == [True, False, True]
     assert has_images(dataset.select([1, 0])).tolist() == [False, True]
+
+
+def test_lengths_of_records_as_trl_takes_them(processor):
+    picture = str(SHARED / "images" / "square.png")
+    chat = [{"role": "user", "content": "What is it?"}, {"role": "assistant", "content": "A boat."}]
+    rows = [{"messages": chat, "images": [picture, picture]}, {"messages": chat, "images": None}]
+    collator = PaloDataCollator(processor)
+    expected = [int(collator([row])["attention_mask"].sum()) for row in rows]
+    assert num_tokens(Dataset.from_list(rows), processor, "num_tokens").tolist() == expected
+    assert has_images(Dataset.from_list(rows)).tolist() == [True, False]
+    one = Dataset.from_list([{"messages": chat, "image": picture}, {"messages": chat, "image": None}])
+    assert has_images(one).tolist() == [True, False]
+    assert num_tokens(one, processor, "num_tokens").tolist() == [
+        int(collator([row])["attention_mask"].sum()) for row in one
+    ]
+    assert has_images(one.remove_columns("image")).tolist() == [False, False]
+    assert has_images(Dataset.from_list([{"messages": chat, "images": None}])).tolist() == [False]
+    none = Dataset.from_list([{"messages": None, "images": None}, {"messages": [{"role": "user", "content": "a"}]}])
+    assert num_tokens(none, processor, "num_tokens")[0] == 0 < num_tokens(none, processor, "num_tokens")[1]
+
+
+def test_telling_modalities_reads_no_picture(tmp_path):
+    """The pictures are 64 MB, in a file that is mapped into memory; no more than pages of it become resident."""
+    picture = {"bytes": b"\xff" * 2**20, "path": None}
+    rows = [{"messages": [], "images": [picture] if number % 3 else None} for number in range(96)]
+    features = Features({"messages": List(Value("string")), "images": List(Image(decode=False))})
+    Dataset.from_list(rows, features=features).save_to_disk(tmp_path / "data")
+    del rows
+    code = """
+import sys
+from datasets import load_from_disk
+from transformers_palo.data.lengths import has_images
+dataset = load_from_disk(sys.argv[1])
+dataset = dataset.select([number for number in range(96) if number != 5])
+resident = lambda: int(open("/proc/self/statm").read().split()[1]) * 4096
+import pyarrow
+before, allocated = resident(), pyarrow.total_allocated_bytes()
+flags = has_images(dataset)
+print(flags.sum(), resident() - before, pyarrow.total_allocated_bytes() - allocated)
+"""
+    result = subprocess.run([sys.executable, "-c", code, tmp_path / "data"], capture_output=True, text=True, check=True)
+    count, resident, allocated = map(int, result.stdout.split())
+    assert count == 63
+    assert resident < 2**23 and allocated < 2**20
 
 
 def test_a_length_column_is_taken_as_it_is(processor):

@@ -15,7 +15,7 @@ from transformers_palo.models.palo.key_map_palo import native_name
 from transformers_palo.training import PaloSFTConfig, PaloSFTTrainer, language_model_lora
 from transformers_palo.training.parameters import count_parameters
 
-from .conftest import GOLDEN, read_json, tiny_model
+from .conftest import GOLDEN, SHARED, read_json, tiny_model
 from .training_data import examples, image_example, text_example
 
 
@@ -302,6 +302,20 @@ def test_broken_and_cut_records_are_counted_and_named(tmp_path, processor):
         ("en_multi", "truncated"),
         ("three_turns", "truncated"),
     }
+
+
+@pytest.mark.parametrize("lora", [False, True])
+@pytest.mark.parametrize("images", [[None, "photo"], [None, None], []])
+def test_records_as_trl_takes_them_are_trained_on(images, lora, tmp_path, processor):
+    """Contents that are texts, and records whose images are none, or nothing at all."""
+    photo = [{"bytes": None, "path": str(SHARED / "images" / "square.png")}]
+    chat = [{"role": "user", "content": "What is it?"}, {"role": "assistant", "content": "A boat."}]
+    rows = [{"messages": chat, **({"images": photo if which else None} if images else {})} for which in images or "ab"]
+    peft_config = language_model_lora(r=4) if lora else None
+    trainer = tiny_trainer(tmp_path, processor, train=Dataset.from_list(rows), max_steps=1, peft_config=peft_config)
+    trainer.train()
+    assert trainer.state.log_history[0]["tokens/other"] > 0
+    assert not (tmp_path / "run" / "records-not-whole-0.jsonl").exists()
 
 
 def test_batches_are_grouped_by_modality(tmp_path, processor):
