@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 from peft import PeftModel
+from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import GenerationConfig
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
@@ -107,29 +108,42 @@ def save_results(trainer: PaloSFTTrainer, recipe: Recipe, start: str, records: M
             partial.rename(trained)
     if adapted and trainer.is_world_process_zero() and not whole.exists():
         partial = _partial(whole)
-        merge_adapter(start, trained, partial, dtype=_dtype(recipe))
+        merge_adapter(start, trained, partial, dtype=_dtype(recipe), revision=recipe.model.model_revision)
         _complete(partial, trainer, card)
         partial.rename(whole)
     trainer.accelerator.wait_for_everyone()
     return whole
 
 
-def merge_adapter(start: str, adapter: Path, target: Path, dtype: torch.dtype | str = "auto") -> None:
+def merge_adapter(
+    start: str, adapter: Path, target: Path, dtype: torch.dtype | str = "auto", revision: str = "main"
+) -> None:
     """Merge a LoRA into the model that it was trained on and write the whole model.
 
-    The base is read anew, on the CPU: after QLoRA it is the base in full precision, not its 4-bit image.
+    The base is read anew, on the CPU: after QLoRA it is the base in full precision, not its 4-bit image. Each layer is
+    merged in float32 and rounded once, to `dtype`.
 
     Args:
         start: Folder or id of the base.
         adapter: Folder of the adapter.
         target: The folder to write.
-        dtype: Precision of the merged model.
+        dtype: Precision of the merged model. `"auto"`: that of the base.
+        revision: Of the base, on the Hub.
     """
     # Under ZeRO-3, loading would spread the weights over processes, all of which would have to load.
     unset_hf_deepspeed_config()
-    base = PaloForConditionalGeneration.from_pretrained(start, dtype=dtype)
-    merged = PeftModel.from_pretrained(base, str(adapter)).merge_and_unload()
-    merged.save_pretrained(target)
+    # As it is stored: rounding it first would round twice.
+    base = PaloForConditionalGeneration.from_pretrained(start, dtype="auto", revision=revision)
+    kept = base.dtype if dtype == "auto" else dtype
+    adapted = PeftModel.from_pretrained(base, str(adapter))
+    for layer in adapted.modules():
+        if isinstance(layer, BaseTunerLayer):
+            # One at a time: a whole model in float32 is twice its size.
+            layer.to(torch.float32)
+            layer.merge()
+            layer.get_base_layer().to(kept)
+    adapted.get_base_model().to(kept)
+    adapted.unload().save_pretrained(target)
 
 
 def _dtype(recipe: Recipe) -> torch.dtype | str:

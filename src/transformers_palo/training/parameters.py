@@ -44,7 +44,8 @@ def language_model_lora(
         kwargs: Other fields of [`peft.LoraConfig`].
     """
     kwargs.setdefault("target_modules", LANGUAGE_MODEL_LINEARS)
-    kwargs.setdefault("modules_to_save", [PROJECTOR] if train_projector else None)
+    saved = {*(kwargs.pop("modules_to_save", None) or ()), *([PROJECTOR] if train_projector else ())}
+    kwargs["modules_to_save"] = sorted(saved) or None
     kwargs.setdefault("task_type", "CAUSAL_LM")
     return LoraConfig(r=r, lora_alpha=lora_alpha, **kwargs)
 
