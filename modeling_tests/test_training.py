@@ -130,6 +130,12 @@ def test_four_steps_of_lora_are_those_of_a_plain_loop(folder, tmp_path):
     lora = language_model_lora(r=4, lora_alpha=8, lora_dropout=0.0)
     trainer = golden_trainer(folder, tmp_path, peft_config=lora)
     state = {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
+    for name, weight in state.items():
+        if "lora_A" in name:
+            # Kaiming's uniform distribution with a = sqrt(5), PEFT's and so the original's.
+            assert 0.8 < weight.abs().max() * weight.shape[1] ** 0.5 <= 1, name
+        assert "lora_B" not in name or not weight.any(), name
+        assert weight.dtype == torch.float32 or not weight.is_floating_point(), name
     trainer.train()
     assert losses(trainer)[0] == pytest.approx(recorded[0], abs=1e-4)
 
@@ -208,6 +214,22 @@ def test_lora_keeps_out_of_the_tower_whatever_names_it_is_given(targets, tmp_pat
     assert trained(trainer)["projector"] == sum(
         p.numel() for p in tiny_model().model.multi_modal_projector.parameters()
     )
+
+
+def test_lora_beside_other_modules_that_are_trained_in_full(tmp_path, processor):
+    lora = language_model_lora(r=2, lora_alpha=4, modules_to_save=["lm_head"])
+    trainer = tiny_trainer(tmp_path, processor, peft_config=lora, max_steps=1)
+    names = ("lm_head.modules_to_save.default.weight", "multi_modal_projector.modules_to_save.default.linear_1.weight")
+    before = {name: p.clone() for name, p in trainer.model.named_parameters() if name.endswith(names)}
+    trainer.train()
+    after = dict(trainer.model.named_parameters())
+    assert len(before) == 2 and not any(torch.equal(weight, after[name]) for name, weight in before.items())
+
+
+def test_the_tower_cannot_be_trained_in_full_beside_lora(tmp_path, processor):
+    lora = language_model_lora(r=2, lora_alpha=4, modules_to_save=["vision_tower"])
+    with pytest.raises(ValueError, match="PALO's tower stays as it is"):
+        tiny_trainer(tmp_path, processor, peft_config=lora)
 
 
 def test_lora_without_the_projector(tmp_path, processor):

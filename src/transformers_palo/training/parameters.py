@@ -35,7 +35,8 @@ def language_model_lora(
 ) -> LoraConfig:
     """A LoRA on every linear layer of the language model's blocks, with the projector beside it trained in full.
 
-    The defaults are those of the original's released script; the paper's text says alpha 128.
+    Rank and alpha are those of the original's released script; the paper's text says alpha 128. The script's dropout of
+    0.05, which the recipes have, is `lora_dropout`.
 
     Args:
         r: Rank.

@@ -20,7 +20,7 @@ would quietly take away what `palo train` promises.
 from dataclasses import MISSING, Field, fields
 from typing import Any
 
-from accelerate.utils import AcceleratorConfig
+from transformers.trainer_pt_utils import AcceleratorConfig
 
 
 _PACKING = "records with pictures are not packed: batches are of similar length as they are"
@@ -61,6 +61,7 @@ REFUSED = {
     "save_only_model": (
         "an interrupted run could not go on without the optimizer's state; save_strategy: 'no' saves no checkpoints at all"
     ),
+    "enable_jit_checkpoint": "it saves in the middle of a step; SIGTERM loses what came after the last of save_steps, no more",
     "ignore_data_skip": "an interrupted run would see the same records again",
     "dataloader_in_order": "an interrupted run would not go on with the right records",
     "auto_find_batch_size": "it changes the global batch: set per_device_train_batch_size and gradient_accumulation_steps",

@@ -148,6 +148,8 @@ class PaloSFTTrainer(SFTTrainer):
             ),
             **kwargs,
         )
+        if peft_config is not None:
+            _check_adapter(self.model)
         _align_padding(self.model, processing_class)
         self._train_in_full_precision()
         self._check_something_is_trained()
