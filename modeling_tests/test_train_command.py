@@ -527,15 +527,15 @@ def test_killed_in_the_middle_of_a_checkpoint_the_run_ends_with_the_same_weights
 
 
 def test_stopped_by_a_scheduler_it_says_how_to_go_on(write_recipe, tmp_path):
-    recipe = write_recipe(tmp_path / "run", **LORA, max_steps=500, dataloader_num_workers=1)
+    recipe = write_recipe(tmp_path / "run", **LORA, max_steps=500)
     process = start("train", "--config", recipe, stderr=subprocess.PIPE, text=True)
     wait_for(tmp_path / "run" / "checkpoint-2" / MARKER, process)
     process.terminate()
     _, error = process.communicate(timeout=120)
     assert process.returncode == 143
     checkpoint = last_whole_checkpoint(tmp_path / "run")
-    assert f"palo: stopped. The same command goes on from {checkpoint}." in error.splitlines()
-    assert "Traceback" not in error
+    assert f"\npalo: stopped. The same command goes on from {checkpoint}.\n" in error, error
+    assert "Traceback" not in error, error
 
 
 def test_killed_while_results_are_written_the_run_writes_them_anew(lora_run, write_recipe, tmp_path):
