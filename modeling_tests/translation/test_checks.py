@@ -43,6 +43,10 @@ def test_broken_sentences_are_told_with_their_reason_and_good_ones_pass(code):
     assert len(told) >= 0.97 * len(broken)
 
 
+def test_the_aims_hold_on_sentences_that_the_rules_have_not_seen():
+    assert measure.main([str(FIXTURES / "labelled_held_out_3.jsonl")]) == 0
+
+
 def test_every_language_has_broken_sentences_for_every_reason():
     found = defaultdict(set)
     for one in BROKEN:
