@@ -20,7 +20,7 @@ from . import measure
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "translation"
 SENTENCES = [
     one
-    for name in ("labelled_for_thresholds", "labelled_held_out")
+    for name in ("labelled_for_thresholds", "labelled_held_out", "labelled_held_out_2")
     for one in measure.read_labelled(FIXTURES / f"{name}.jsonl")
 ]
 GOOD, BROKEN = ([one for one in SENTENCES if one["label"] == label] for label in ("good", "broken"))
@@ -35,12 +35,16 @@ def reasons(english: str, translation: str, code: str, **more) -> list[str]:
 def test_broken_sentences_are_told_with_their_reason_and_good_ones_pass(code):
     good = [one for one in GOOD if one["language"] == code]
     broken = [one for one in BROKEN if one["language"] == code]
-    assert len(good) == 60
-    assert len(broken) >= 60
+    assert len(good) == 100
+    assert len(broken) >= 100
     alarms = [one["translation"] for one in good if reasons(one["english"], one["translation"], code)]
     assert alarms == []
     told = [one for one in broken if one["reason"] in reasons(one["english"], one["translation"], code)]
     assert len(told) >= 0.97 * len(broken)
+
+
+def test_the_aims_hold_on_sentences_that_the_rules_have_not_seen():
+    assert measure.main([str(FIXTURES / "labelled_held_out_3.jsonl")]) == 0
 
 
 def test_every_language_has_broken_sentences_for_every_reason():
@@ -128,6 +132,28 @@ def test_a_model_that_was_cut_off():
         ("About 125 million people.", "約1億2500万人。", "ja"),
         ("1.4 billion people.", "ایک ارب چالیس کروڑ لوگ۔", "ur"),
         ("Nineteen sixty-nine.", "1969.", "es"),
+        # Fractions before scales, scales with endings.
+        ("It costs 1,250,000 rupees.", "اس کی قیمت ساڑھے بارہ لاکھ روپے ہے۔", "ur"),
+        ("It costs 175,000 rupees.", "इसकी कीमत पौने दो लाख रुपये है।", "hi"),
+        ("It costs 125,000 rupees.", "इसकी कीमत सवा लाख रुपये है।", "hi"),
+        ("The laptop costs 45,500 taka.", "ল্যাপটপটির দাম সাড়ে পঁয়তাল্লিশ হাজার টাকা।", "bn"),
+        ("Sales rose to 3.1 million.", "বিক্রি বেড়ে ৩১ লাখে দাঁড়িয়েছে।", "bn"),
+        # The clock: told by the next hour, opening hours, halves.
+        ("It is 4:35.", "Сейчас без двадцати пяти пять.", "ru"),
+        ("It is 2:30.", "Сейчас половина третьего.", "ru"),
+        ("It is 4:45.", "Сейчас без четверти пять.", "ru"),
+        ("It is 4:45.", "Son las cinco menos cuarto.", "es"),
+        ("It is 3:20.", "الساعة الثالثة والثلث.", "ar"),
+        ("It is open daily from 8 to 5.", "Está abierto todos los días de 8 a 17 h.", "es"),
+        ("It starts at 7:30 p.m.", "午後7時半に始まります。", "ja"),
+        ("It takes 1.5 hours.", "1時間半かかります。", "ja"),
+        ("It is 8:15.", "现在八点一刻。", "zh"),
+        # A name in its own letters.
+        ("The peak K2 is 8,611 meters high.", "کے ٹو کی بلندی 8611 میٹر ہے۔", "ur"),
+        # Tens and teens.
+        ("Seventy-five runners.", "Soixante-quinze coureurs.", "fr"),
+        ("Twenty-one birds.", "واحد وعشرون طائرًا.", "ar"),
+        ("There are thirty-seven boats.", "यहाँ सैंतीस नावें हैं।", "hi"),
     ],
 )
 def test_the_same_number_in_another_writing(english, translation, code):
@@ -151,6 +177,13 @@ def test_the_same_number_in_another_writing(english, translation, code):
         ("Two dogs are playing in the park.", "Три собаки играют в парке.", "ru", {2}, {3}),
         ("Five children.", "ستة أطفال.", "ar", {5}, {6}),
         ("Three people.", "চারজন মানুষ।", "bn", {3}, {4}),
+        ("Thirteen students.", "Trente élèves.", "fr", {13}, {30}),
+        ("Thirty-two cyclists.", "ثلاثة وعشرون دراجًا.", "ar", {32}, {23}),
+        ("Fourteen boats.", "চল্লিশটি নৌকা।", "bn", {14}, {40}),
+        ("Thirty-two people.", "二十三个人。", "zh", {32}, {23}),
+        ("It is 7:30.", "7時です。", "ja", {30}, set()),
+        ("It costs 150,000 rupees.", "इसकी कीमत ढाई लाख रुपये है।", "hi", {150000}, set()),
+        ("Gate B12.", "गेट B.", "hi", {12}, set()),
     ],
 )
 def test_another_number(english, translation, code, lost, added):
@@ -246,10 +279,62 @@ def test_a_common_word_is_no_name_that_may_stay(english, code):
         ("O cachorro está brincando no parque com uma bola.", "es"),
         ("Кучето играе в парка с топка, а децата го гледат и се смеят.", "ru"),
         ("天氣晴朗，狗在公園裡與孩子們玩球。", "zh"),
+        ("Какво прави кучето?", "ru"),
+        ("सगळी मुले बागेत खेळत आहेत आणि हसत आहेत.", "hi"),
+        ("سگ در پارک با توپ بازی می\u200cکند.", "ur"),
+        ("سگ زیر میز خوابیده است.", "ur"),
+        ("那只狗正在睡觉。", "ja"),
     ],
 )
 def test_a_neighbour_language(translation, code):
     assert "wrong_language" in reasons("The dog is playing in the park with a ball.", translation, code)
+
+
+@pytest.mark.parametrize(
+    ("translation", "code"),
+    [
+        ("سفید گھوڑا۔", "ur"),
+        ("پردے کا رنگ کیا ہے؟ ایک لفظ یا فقرے میں جواب دیں۔", "ur"),
+        ("Видны подъезд и объявление.", "ru"),
+    ],
+)
+def test_letters_tell_a_language_from_its_neighbours(translation, code):
+    assert "wrong_language" not in reasons("The dog is playing in the park with a ball.", translation, code)
+
+
+@pytest.mark.parametrize(
+    ("translation", "code", "reason"),
+    [
+        ("好的！狗在公园里。", "zh", "chatter"),
+        ("猫は何をしていますか？画像を送っていただければお答えします。", "ja", "chatter"),
+        ("¿Dónde está el perro? Si me envías la imagen, con gusto te respondo.", "es", "chatter"),
+        ("यहाँ इस वाक्य का हिंदी अनुवाद है: कुत्ता पार्क में है।", "hi", "chatter"),
+        ('"The dog is in the park." এর বাংলা অনুবাদ হলো: কুকুরটি পার্কে।', "bn", "chatter"),
+        ("En tant que modèle de langage, je ne suis pas en mesure de voir les images.", "fr", "refusal"),
+        ("I'm not able to help with identifying people.", "ru", "refusal"),
+        ("Свежий снег покрывает крыши деревнi.", "ru", "mixed_script"),
+        ("কুকুরটি মাটি আঁচড়াচ\u094dছে।", "bn", "mixed_script"),
+        ("<image></image>狗在公园里。", "zh", "placeholder_lost"),
+    ],
+)
+def test_talk_refusals_and_stray_letters(translation, code, reason):
+    assert reason in reasons(
+        "<image>The dog is in the park." if "<image>" in translation else "The dog is in the park.", translation, code
+    )
+
+
+@pytest.mark.parametrize(
+    ("english", "translation", "code"),
+    [
+        ("Good! The weather is nice.", "Хорошо! Погода прекрасная.", "ru"),
+        ("Yes, this is a train station.", "হ্যাঁ, এটি একটি রেলস্টেশন।", "bn"),
+        ("If you have a dog, you can play here.", "Si tienes un perro, puedes jugar aquí.", "es"),
+        ("Please tell me what is in the picture.", "写真に何が写っているか教えてください。", "ja"),
+        ("A film with subtitles.", "فيلم مع ترجمة.", "ar"),
+    ],
+)
+def test_what_only_sounds_like_talk(english, translation, code):
+    assert reasons(english, translation, code) == []
 
 
 def test_a_common_english_word_that_looks_french():
@@ -333,4 +418,4 @@ class TestFlags:
         flags = Counter()
         for one in GOOD:
             flags[one["language"]] += bool(find_flags(one["english"], one["translation"], TARGETS[one["language"]]))
-        assert max(flags.values()) <= 6, flags  # of 60
+        assert max(flags.values()) <= 6, flags  # of 100

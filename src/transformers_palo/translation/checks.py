@@ -23,14 +23,14 @@ from .english import is_bare_name
 from .masking import PLACEHOLDER, protected_spans
 from .numbers import changed_numbers
 from .pair import Pair
-from .scripts import script_of
+from .scripts import mark_script_of, script_of
 from .targets import Target
 
 
 if TYPE_CHECKING:
     from lingua import LanguageDetector
 
-# Thresholds, set on the first set of labelled sentences (modeling_tests/fixtures/translation).
+# Thresholds, set on the sets of labelled sentences (modeling_tests/fixtures/translation).
 OWN_SCRIPT_SHARE = 0.6
 WORDS_TO_TELL_A_LANGUAGE = 8
 WORDS_TO_TELL_ENGLISH = 4
@@ -38,7 +38,7 @@ LEAST_CONFIDENCE = 0.1
 RIVAL_CONFIDENCE = 0.9
 ENGLISH_CONFIDENCE = 0.9
 FREQUENT_WORD_SHARE = 0.25
-KANJI_WITHOUT_KANA = 12
+KANJI_WITHOUT_KANA, KANJI_IN_A_SENTENCE = 12, 7
 FOREIGN_LETTER_SHARE = 0.1
 # The middle of a language's bounds is its usual length; a sentence more or less shows from these shares of it on.
 LENGTH_SLACK = 10, 16
@@ -114,8 +114,8 @@ def _empty(pair: Pair) -> str | None:
 
 
 _ENGLISH_REFUSAL = re.compile(
-    r"\b(i['’]?m|i am) (very )?(sorry|afraid|unable)|\bi (cannot|can['’]t|can not|won['’]t) (\w+ )?(translat|help|assist|provid|"
-    r"fulfil|comply|answer|do that|identify|complete|process)|\bas an? (ai|artificial intelligence|language model)",
+    r"\b(i['’]?m|i am) (very )?(sorry|afraid|unable|not able|not capable)|\bi (sincerely )?apologi[sz]e|\bi (do not|don['’]t) have the ability|\bi (cannot|can['’]t|can not|won['’]t) (\w+ )?(translat|help|assist|provid|"
+    r"fulfil|comply|answer|do that|identify|complete|process|see|view|access|describe|discuss)|\bas an? (ai|artificial intelligence|language model)",
     flags=re.IGNORECASE,
 )
 
@@ -129,9 +129,8 @@ _ENGLISH_INABILITY = re.compile(
 
 
 def _refusal(pair: Pair) -> str | None:
-    if _ENGLISH_INABILITY.search(pair.source):
-        return None
-    if match := _ENGLISH_REFUSAL.search(pair.plain) or _search(pair.target.refusals, pair.plain):
+    match = _ENGLISH_REFUSAL.search(pair.plain) or _search(pair.target.refusals, pair.plain)
+    if match and not _ENGLISH_INABILITY.search(pair.source):
         return f"found {match[0]!r}"
     return None
 
@@ -139,31 +138,47 @@ def _refusal(pair: Pair) -> str | None:
 _ENGLISH_CHATTER = re.compile(
     r"\A\s*(sure|certainly|of course|okay|ok|absolutely)\b[!,.:]|\bhere(['’]s| is| are)\b.{0,30}\btranslat|"
     r"\A\W*(\w+ )?translation\s*(in|into|to)?\s*\w*\W*:|\A\s*in (hindi|urdu|arabic|bengali|russian|chinese|japanese|french|spanish)\W*:|"
-    r"^\W*(translator['’]?s )?note\s*:|let me know if|hope this helps|^\W*(translation|translated text|output)\s*:|<<<|>>>",
+    r"^\W*(translator['’]?s )?note\s*:|let me know if|hope this helps|^\W*(translation|translated text|output)\s*:|<<<|>>>|"
+    r"\(\s*(translated|translation|literally|literal|lit\.|note)\b",
     flags=re.IGNORECASE | re.MULTILINE,
 )
 
 
 _ANSWERING = (
     r"translat|\bnot(?:e[sd]?|ing)\b|\bhope|\bsure(?:ly)?\b|of course|certainly|\bokay\b|\bok\b|\A\s*(?:well|right|fine)\b|absolutely|definitely|"
-    r"natural|instruction|descri|explain|explanation|caption|comment|remark|attention|caution"
+    r"interpret|subtitl|\b(?:agreed|understood|gladly|no problem|got it)\b|natural|instruction|descri|explain|explanation|"
+    r"caption|comment|remark|attention|caution"
 )
 
 
 def _chatter(pair: Pair) -> str | None:
     if (match := _ENGLISH_CHATTER.search(pair.plain)) and not _ENGLISH_CHATTER.search(pair.plain_source):
         return f"found {match[0].strip()!r}"
-    # A text that speaks of translations, notes or hopes itself may be translated so.
-    if re.search(_ANSWERING, pair.source, flags=re.IGNORECASE):
+    match = _search(pair.target.chatter, pair.plain)
+    if not match and (match := _search(pair.target.offers, pair.plain)) and _OFFERING.search(pair.source):
         return None
-    if match := _search(pair.target.chatter, pair.plain):
+    # A text that speaks of translations, notes or hopes itself may be translated so.
+    if match and not re.search(_ANSWERING, pair.source, flags=re.IGNORECASE):
         return f"found {match[0].strip()!r}"
     return None
 
 
+_OFFERING = re.compile(
+    r"\btell|inform|let \w+ know|\bask|feel free|hesitat|please|glad|happy|pleas|\bsen[dt]|upload|shar|provid|\bhelp|need|\bgive|\bif you\b",
+    flags=re.IGNORECASE,
+)
+
+
 def _placeholder_lost(pair: Pair) -> str | None:
     expected, found = pair.source.count(PLACEHOLDER), pair.translation.count(PLACEHOLDER)
-    return None if expected == found else f"expected {expected} {PLACEHOLDER}, found {found}"
+    if expected != found:
+        return f"expected {expected} {PLACEHOLDER}, found {found}"
+    similar = (set(_LIKE_A_PLACEHOLDER.findall(text)) for text in (pair.translation, pair.source))
+    added = set.difference(*similar) - {PLACEHOLDER}
+    return f"added {min(added)!r}" if added else None
+
+
+_LIKE_A_PLACEHOLDER = re.compile(r"<\s*/?\s*images?\s*/?\s*>", flags=re.IGNORECASE)
 
 
 _MARKDOWN = {
@@ -212,11 +227,14 @@ def _wrong_language(pair: Pair) -> str | None:
         return f"letters of another language: {''.join(dict.fromkeys(pair.foreign_letters))[:20]}"
     if (
         "HIRAGANA" in pair.target.scripts
-        and pair.own_letters >= KANJI_WITHOUT_KANA
+        and pair.own_letters >= (KANJI_IN_A_SENTENCE if pair.plain[-1:] in set("。？！") else KANJI_WITHOUT_KANA)
         and not (pair.scripts.get("HIRAGANA") or pair.scripts.get("KATAKANA"))
     ):
         return "Japanese without kana"
-    return _rival_language(pair) if pair.target.rivals else None  # the script tells the others
+    if match := re.search(pair.target.foreign_spellings or r"(?!)", pair.plain, flags=re.IGNORECASE):
+        return f"no word of it: {match[0]!r}"
+    # The script tells the others.
+    return _rival_language(pair) if pair.target.rivals or pair.target.frequent_elsewhere else None
 
 
 def _rival_language(pair: Pair) -> str | None:
@@ -225,7 +243,7 @@ def _rival_language(pair: Pair) -> str | None:
     for code, others in pair.target.frequent_elsewhere.items():
         if (other := _count_among(words, others)) > 1 and other >= 2 * own:
             return f"{other} words of {code}, {own} of {pair.target.code}"
-    if len(words) < WORDS_TO_TELL_ENGLISH:
+    if len(words) < WORDS_TO_TELL_ENGLISH or set(pair.target.own_letters) & set(pair.plain):
         return None
     # Few words tell little; those that only this language has tell more.
     rivals = () if _has_frequent_words(words, pair.target) else pair.target.rivals
@@ -250,8 +268,12 @@ def _count_among(words: list[str], some: frozenset[str]) -> int:
 
 def _telling_words(pair: Pair, text: str) -> list[str]:
     """Words that say something about the language: not those of another script, nor those that the source quotes."""
-    words = re.findall(r"[^\W\d_]+", text)
+    words = _TELLING_WORD.findall(text)
     return [word for word in words if word not in pair.borrowed_words and script_of(word[0]) in pair.target.scripts]
+
+
+# With the signs of Devanagari, which are no \w.
+_TELLING_WORD = re.compile(r"[^\W\d_](?:[^\W\d_]|[\u0900-\u0963])*")
 
 
 def _untranslated(pair: Pair) -> str | None:
@@ -276,6 +298,12 @@ def _mixed_script(pair: Pair) -> str | None:
         if script in _SCRIPTS and script not in pair.target.scripts | {"LATIN"} and script not in pair.source_scripts:
             letters = dict.fromkeys(character for character in pair.plain if script_of(character) == script)
             return f"{script.capitalize()} letters: {''.join(letters)[:20]}"
+    if marks := {
+        one for one in set(pair.plain) if (sign_of := mark_script_of(one)) and sign_of not in pair.target.scripts
+    }:
+        return f"signs of another script: {', '.join(f'U+{ord(one):04X}' for one in sorted(marks))}"
+    if match := _LATIN_LETTERS_BEHIND.search(pair.plain):
+        return f"Latin letters within {match[0]!r}"
     if "CYRILLIC" in pair.target.scripts and (match := _HOMOGLYPHS.search(pair.plain)):
         return f"Latin letters within {match[0]!r}"
     if pair.foreign_letters:
@@ -287,10 +315,10 @@ _SCRIPTS = frozenset(
     """ARABIC ARMENIAN BENGALI CJK CYRILLIC DEVANAGARI ETHIOPIC GEORGIAN GREEK GUJARATI GURMUKHI HANGUL HEBREW HIRAGANA
     KANNADA KATAKANA KHMER LAO LATIN MALAYALAM MONGOLIAN MYANMAR ORIYA SINHALA TAMIL TELUGU THAI TIBETAN""".split()
 )
-# A Cyrillic word with Latin letters that look the same.
-_HOMOGLYPHS = re.compile(
-    r"[А-Яа-яЁё]+[A-Za-z]+[А-Яа-яЁё]+|[А-Яа-яЁё]+[aceopxyABCEHKMOPTXk]+(?![^\W_])|(?<![^\W_])[aceopxyABCEHKMOPTX]+[А-Яа-яЁё]{2,}"
-)
+# Nothing is joined so in Cyrillic and Indic letters; a name may well have an ending.
+_LATIN_LETTERS_BEHIND = re.compile(r"[Ѐ-ӿऀ-\u0963\u0966-৿][A-Za-z]+")
+# A Cyrillic word that begins with Latin letters that look the same.
+_HOMOGLYPHS = re.compile(r"(?<![^\W_])[aceiopxyABCEHKMOPTX]+[А-Яа-яЁё]{2,}")
 
 
 def _number_changed(pair: Pair) -> str | None:

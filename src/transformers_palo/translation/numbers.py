@@ -23,6 +23,7 @@ from .targets import Target
 
 # Digits with separators between them; a space only before a group of three.
 _NUMBER = re.compile(r"\d{1,3}(?:[ \u00a0\u202f]\d{3})+(?!\d)(?:[.,٫]\d+)?|\d+(?:[.,٫٬'’·]\d+)*")
+_OTHER_DIGIT = re.compile(r"(?![0-9])\d")
 _WORD_AFTER = re.compile(r"[\s\u00a0-]*([^\W\d_][^\s\d,.;:!?،۔।。，、()]*)")
 _CJK_NUMERAL = re.compile(r"[〇零一二三四五六七八九十百千万萬亿億两]+")
 _CJK_DIGITS = {character: value for value, character in enumerate("〇一二三四五六七八九")} | {"零": 0, "两": 2}
@@ -77,6 +78,9 @@ _DAY_TIME = re.compile(
     r"o['’]?clock|\bp\.?\s?m\b|afternoon|evening|\bnight\b|tonight|\bpast\b|\bquarter to\b", flags=re.IGNORECASE
 )
 _PM = re.compile(r"\bp\.?\s?m\b", flags=re.IGNORECASE)
+_TIME = re.compile(r"(?<!\d)(\d{1,2}):(\d\d)(?!\d)")
+# From 8 to 5: the second is in the afternoon.
+_HOURS = re.compile(r"(?<![\d.])(\d{1,2})(?::\d\d)?(?: ?a\.?m\.?)? (?:to|until|till) (\d{1,2})(?![\d.,]\d|\d)")
 _FULL_HOUR = re.compile(r"(?<=\d):00\b")
 _MOST_SPELT_OUT = 12
 # 1/2 becomes a word in most languages, the 19th century in those that do not write XIX or 十九.
@@ -107,12 +111,53 @@ def changed_numbers(source: str, translation: str, target: Target) -> tuple[set[
         and not any(_may_be_otherwise(value, source, found) for value in values)
         and not any(_spelt_out(value, translation, target) for value in values)
     ]
-    if lost and target.numerals:
-        words = _number_words(translation, target)
-        lost = [values for values in lost if not any(_in_words(value, source, words) for value in values)]
+    if lost:
+        words = _number_words(translation, target) if target.numerals else _cjk_shares(translation, found)
+        lost = [
+            values
+            for values in lost
+            if not any(
+                _in_words(value, source, words) or _told_by_the_next_hour(value, source, found, words)
+                for value in values
+            )
+        ]
     expected = _expected(source, said) if written else set()
     added = [values for values in written if not values & expected]
+    if lost and not added:
+        in_names = _numbers_in_names(source, translation)
+        lost = [values for values in lost if not values & in_names]
     return lost_words.union(map(min, lost)), added_words.union(map(min, added))
+
+
+def _told_by_the_next_hour(value: float, source: str, found: set[float], words: set[float]) -> bool:
+    """Whether a time is told by the hour that follows: 4:35 as twenty-five to five, or in Russian as 35 of the fifth."""
+    for hour, minute in ((int(hour), int(minute)) for hour, minute in _TIME.findall(source)):
+        if value not in (hour, minute) or not minute or not {hour % 12 + 1, hour + 1} & (found | words):
+            continue
+        share = {30: 0.5, 15: 0.25, 45: 0.25, 40: 1 / 3}.get(minute)
+        if 60 - minute in found | words or share in words or minute in words:
+            return True
+    return False
+
+
+def _numbers_in_names(source: str, translation: str) -> set[float]:
+    """Numbers behind letters (K2) of which the translation has neither: it spells the name in its own letters."""
+    return {float(number) for name, number in _NUMBERED_NAME.findall(source) if name not in translation}
+
+
+_NUMBERED_NAME = re.compile(r"(?<![^\W_])([A-Z][A-Za-z]{0,3})-?(\d{1,2})(?!\w)")
+
+
+def _cjk_shares(text: str, found: set[float]) -> set[float]:
+    shares = {share for share, pattern in _CJK_SHARES.items() if pattern.search(text)}
+    return shares | {value + share for value in found for share in shares}
+
+
+_CJK_SHARES = {
+    0.5: re.compile("半"),
+    0.25: re.compile("一刻|四分之一|四分の一|4分の1"),
+    0.75: re.compile("三刻|四分之三|四分の三|4分の3"),
+}
 
 
 def _changed_counts(
@@ -122,6 +167,9 @@ def _changed_counts(
 
     A count that is only lost may be said otherwise: as a dual, a pair, a compound.
     """
+    lost, added = _changed_large_counts(source, translation, target, said, set().union(*written, spelt))
+    if lost:
+        return lost, added
     counted = {float(_ENGLISH_WORDS[word]) for word in _COUNT.findall(source.lower())}
     if not counted:
         return set(), set()
@@ -133,6 +181,31 @@ def _changed_counts(
     found |= _number_words(translation, target)
     lost = {value for value in counted - found if not _spelt_out(value, translation, target)}
     return (lost, added) if lost else (set(), set())
+
+
+def _changed_large_counts(
+    source: str, translation: str, target: Target, said: list[set[float]], found: set[float]
+) -> tuple[set[float], set[float]]:
+    """The same for 13 to 99, where teens and tens are confused: thirteen that become thirty."""
+    if not (names := _LARGE_COUNT.findall(source.lower())) or _CLOCK.search(source.lower()):
+        return set(), set()
+    counted = {float(sum(_ENGLISH_WORDS[word] for word in re.split(r"[ -]", name))) for name in names}
+    if 21 in target.more_numerals:
+        # A language that does not add them up: what the table lacks is unknown.
+        counted &= target.more_numerals.keys()
+    if not (lost := counted - found):
+        return set(), set()
+    words = _number_words(translation, target) if target.numerals else found
+    lost -= words
+    expected = _expected(source, said) | counted
+    added = {value for value in (words | found) - expected if 12 < value < 100 and value == int(value)}
+    return (lost, {max(added)}) if lost and added else (set(), set())
+
+
+_LARGE_COUNT = re.compile(
+    rf"(?<![\w-])(?<!hundred )(?<!and )(?<!thousand )(?:{'|'.join(_ENGLISH_UNITS[13:])}|(?:{'|'.join(_ENGLISH_TENS)})"
+    rf"(?:[- ](?:{'|'.join(_ENGLISH_UNITS[1:10])}))?)(?![\w-]|[ -](?:{'|'.join([*_ENGLISH_SCALES, *_ENGLISH_UNITS, *_ENGLISH_TENS])})\b)"
+)
 
 
 def _counts(translation: str, target: Target) -> set[float]:
@@ -177,6 +250,9 @@ def _said_otherwise(source: str) -> frozenset[float]:
             values |= {60 - value for value in minute} | {value - 1 for value in hours}
             values |= {11.0 + value for value in hours}
             values |= {45.0, 30.0} & {60 - value for value in values}
+    for hour, minute in _TIME.findall(source):
+        values |= {60.0 - int(minute), int(hour) + 1.0, int(hour) + 13.0}
+    values |= {hour + 12.0 for hour in _closing_hours(source)}
     return frozenset(values)
 
 
@@ -186,6 +262,11 @@ def _expected(source: str, said: list[set[float]]) -> set[float]:
     values = values | {
         part for value in values if _is_decade(value, source) for part in (value % 100, value // 100 + 1)
     }
+    # An hour and a half, 1 hour 30.
+    shares = {0.5: 30.0, 0.25: 15.0, 0.75: 45.0}
+    values = values | {
+        part for value in values if (minutes := shares.get(value % 1)) for part in (value // 1, minutes)
+    }
     if _DAY_TIME.search(source):
         values = values | {value + 12 for value in values if value < 12}
     return set(values)
@@ -193,7 +274,7 @@ def _expected(source: str, said: list[set[float]]) -> set[float]:
 
 def _numbers(text: str, scales: dict[str, int], readings: Callable[[str], set[float]]) -> list[set[float]]:
     """What each number written in digits may mean; a `million` behind it may be part of it."""
-    text = "".join(str(unicodedata.decimal(character)) if character.isdecimal() else character for character in text)
+    text = _OTHER_DIGIT.sub(lambda match: str(unicodedata.decimal(match[0])), text)
     found: list[set[float]] = []
     end_of_scale, scale_before = -1, 0
     for match in _NUMBER.finditer(text):
@@ -233,6 +314,10 @@ def _readings(number: str) -> set[float]:
 def _scale_of(word: str, scales: dict[str, int]) -> int | None:
     if word in scales:
         return scales[word]
+    # লাখের, тысячами: with an ending.
+    for scale, value in scales.items():
+        if len(scale) > 2 and not scale.isascii() and word.startswith(scale) and len(word) <= len(scale) + 3:
+            return value
     # Chinese and Japanese write on without a space.
     return scales.get(word[0]) if len(word[0].encode()) == 3 and word[0] in scales else None
 
@@ -324,9 +409,11 @@ def _number_words(text: str, target: Target) -> set[float]:
             run = []
         end = match.end()
         if match[0] in scales:
-            # A hundred alone is one hundred; what stands before it multiplies.
-            factor = run.pop() if run and run[-1] < scales[match[0]] else 1.0
-            run.append(factor * scales[match[0]])
+            # A hundred alone is one hundred; what stands before it, as twelve and a half, multiplies.
+            factor = 0.0
+            while run and run[-1] < scales[match[0]]:
+                factor += run.pop()
+            run.append((factor or 1.0) * scales[match[0]])
         else:
             run.append(words[match[0]])
     return found | set(_sums(run))
@@ -340,7 +427,7 @@ def _in_words(value: float, source: str, words: set[float]) -> bool:
     """Whether number words say a value that the source writes in digits."""
     if value in words:
         return True
-    shares = {30: 0.5, 15: 0.25, 45: 0.75} if re.search(rf":{int(value):02d}\b", source) else {}
+    shares = {30: 0.5, 15: 0.25, 45: 0.75, 20: 1 / 3} if re.search(rf":{int(value):02d}\b", source) else {}
     if re.search(rf"\b{value:g}\s?(%|percent|per cent)", source):
         shares = {50: 0.5, 25: 0.25, 75: 0.75}
     if share := shares.get(int(value)):
@@ -358,7 +445,20 @@ def _spelt_out(value: float, translation: str, target: Target) -> bool:
 
 def _may_be_otherwise(value: float, source: str, found: set[float]) -> bool:
     # The name of a decade may be a word: the sixties.
-    return _is_decade(value, source) or (value < 12 and value + 12 in found and bool(_PM.search(source)))
+    afternoon = _PM.search(source) or value in _closing_hours(source)
+    return _is_decade(value, source) or (value < 12 and value + 12 in found and bool(afternoon))
+
+
+def _closing_hours(source: str) -> set[int]:
+    """Hours up to which something is open, by their digits: 5 in 8 to 5."""
+    return {
+        int(after)
+        for before, after in _HOURS.findall(source)
+        if int(after) < 12 and (int(after) < int(before) <= 12 or _OPEN.search(source))
+    }
+
+
+_OPEN = re.compile(r"\bopen|\bhours\b|\bdaily\b|every day", flags=re.IGNORECASE)
 
 
 def _is_decade(value: float, source: str) -> bool:

@@ -30,6 +30,18 @@ def script_of(character: str) -> str | None:
     return unicodedata.name(character, "UNNAMED").split(" ", 1)[0]
 
 
+@cache
+def mark_script_of(character: str) -> str | None:
+    """Script of a sign that goes with letters, of the Indic ones; `None` for what is none.
+
+    >>> mark_script_of("\u094d"), mark_script_of("क"), mark_script_of("\u0301")
+    ('DEVANAGARI', None, None)
+    """
+    if not "\u0900" <= character <= "\u0dff" or not unicodedata.category(character).startswith("M"):
+        return None
+    return unicodedata.name(character, "UNNAMED").split(" ", 1)[0]
+
+
 def count_scripts(text: str) -> Counter[str]:
     """How many letters of each script a text holds."""
     return Counter(script for character in text if (script := script_of(character)) is not None)
