@@ -1,6 +1,7 @@
 """A chat completions server on the loopback interface, in a process of its own, that can be told to fail.
 
     python -m modeling_tests.translation.loopback --log LOG [--latency S] [--faults SHARE] [--content-faults SHARE] [--key KEY] [--phrases FILE]
+        [--batch-faults SHARE] [--batch-polls N] [--batch-resets] [--batch-most N]
 
 It prints its port. Its "translations" are no translations: each word becomes letters of the target's script, made from
 the word itself, numbers and marks stay; that passes the checks, and the same text gives the same answer in every
@@ -19,6 +20,8 @@ import time
 from collections import Counter
 from pathlib import Path
 from typing import IO
+
+from .loopback_batches import Batches, BatchFaults
 
 
 TRANSPORT_FAULTS = ("429 with seconds", "429 with date", "429", "500", "reset", "hang", "truncated", "no choice")
@@ -54,7 +57,14 @@ class Server:
     """Answers requests, counts them and writes down which came (`A hash`) and which were answered (`S hash`)."""
 
     def __init__(
-        self, log: IO[str], latency: float, faults: float, content_faults: float, key: str | None, phrases: dict
+        self,
+        log: IO[str],
+        latency: float,
+        faults: float,
+        content_faults: float,
+        key: str | None,
+        phrases: dict,
+        batches: BatchFaults,
     ) -> None:
         self.log = log
         self.latency = latency
@@ -63,18 +73,32 @@ class Server:
         self.key = key
         self.phrases = phrases
         self.arrivals: Counter[str] = Counter()
+        self.batches = Batches(self, batches)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode()
                 headers = dict(re.findall(r"^([^:\r\n]+):\s*(.*?)\r$", head.lower(), flags=re.MULTILINE))
-                body = await reader.readexactly(int(headers.get("content-length", 0)))
-                await self.answer(headers, body, writer)
+                body = await self.read_body(headers, reader)
+                method, path, _ = head.split(" ", 2)
+                if path.startswith(("/v1/files", "/v1/batches")):
+                    await self.batches.answer(method, path, body, writer)
+                else:
+                    await self.answer(headers, body, writer)
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
             writer.close()
+
+    async def read_body(self, headers: dict[str, str], reader: asyncio.StreamReader) -> bytes:
+        if headers.get("transfer-encoding") != "chunked":
+            return await reader.readexactly(int(headers.get("content-length", 0)))
+        body = b""
+        while size := int(await reader.readline(), 16):
+            body += (await reader.readexactly(size + 2))[:-2]
+        await reader.readline()
+        return body
 
     async def answer(self, headers: dict[str, str], body: bytes, writer: asyncio.StreamWriter) -> None:
         if self.key and headers.get("authorization") != f"bearer {self.key.lower()}":
@@ -83,6 +107,9 @@ class Server:
         request = json.loads(body)
         if request["model"] == "unknown":
             return await self.send(writer, 404, {"error": {"message": "no such model", "code": "model_not_found"}})
+        if "REFUSE ME" in request["messages"][-1]["content"]:
+            said = {"error": {"message": "against the rules", "code": "content_policy_violation"}}
+            return await self.send(writer, 400, said)
         name = hashlib.sha256(json.dumps(request["messages"]).encode()).hexdigest()
         self.arrivals[name] += 1
         self.write_down("A", name)
@@ -163,10 +190,15 @@ async def main() -> None:
     parser.add_argument("--content-faults", type=float, default=0.0)
     parser.add_argument("--key")
     parser.add_argument("--phrases", type=Path)
+    parser.add_argument("--batch-faults", type=float, default=0.0)
+    parser.add_argument("--batch-polls", type=int, default=1)
+    parser.add_argument("--batch-resets", type=int, default=0)
+    parser.add_argument("--batch-most", type=int, default=10**9)
     args = parser.parse_args()
     phrases = json.loads(args.phrases.read_text(encoding="utf-8")) if args.phrases else {}
+    batches = BatchFaults(args.batch_faults, args.batch_polls, bool(args.batch_resets), args.batch_most)
     with args.log.open("a") as log:
-        server = Server(log, args.latency, args.faults, args.content_faults, args.key, phrases)
+        server = Server(log, args.latency, args.faults, args.content_faults, args.key, phrases, batches)
         listening = await asyncio.start_server(server.serve, "127.0.0.1", 0, limit=2**22, backlog=1024)
         print(listening.sockets[0].getsockname()[1], flush=True)
         await listening.serve_forever()

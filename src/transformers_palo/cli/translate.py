@@ -23,7 +23,9 @@ import typer
 
 app = typer.Typer(no_args_is_help=True)
 review = typer.Typer(no_args_is_help=True, help="Let native speakers review a run: in a spreadsheet or on a web page.")
+batch = typer.Typer(no_args_is_help=True, help="The batches that 'palo translate run --batch' sent.")
 app.add_typer(review, name="review")
+app.add_typer(batch, name="batch")
 
 # What the extra of that name brings.
 _NEEDED = ("openai", "lingua", "ijson")
@@ -80,6 +82,12 @@ def run(
     price_prompt: Annotated[float | None, typer.Option(min=0, help="Dollars for a million prompt tokens.")] = None,
     price_completion: Annotated[float | None, typer.Option(min=0, help="The same for completion tokens.")] = None,
     estimate: Annotated[bool, typer.Option("--estimate", help="Say tokens and cost, and send nothing.")] = False,
+    batch: Annotated[
+        bool, typer.Option("--batch", help="Through OpenAI's Batch API: half the price, answers within a day.")
+    ] = False,
+    wait: Annotated[
+        bool, typer.Option(help="With --batch: until all is done, or only send what can be sent now.")
+    ] = True,
 ) -> None:
     """Translate records; interrupted at any moment, the same command goes on where it was.
 
@@ -91,7 +99,7 @@ def run(
     from ..llm import Endpoint, Prices
     from ..translation.estimate import estimate as estimate_job
     from ..translation.estimate import estimate_table
-    from ..translation.run import Job, translate_file
+    from ..translation.run import Batching, Job, translate_file
     from ..translation.store import Shard
 
     job = Job(
@@ -109,6 +117,7 @@ def run(
     prices = None
     if price_prompt is not None or price_completion is not None:
         prices = Prices(price_prompt or 0.0, price_completion or 0.0)
+        prices = prices.of_batches if batch else prices
     if estimate:
         typer.echo(estimate_table(estimate_job(job), prices))
         return
@@ -119,7 +128,7 @@ def run(
         tokens_per_minute=tokens_per_minute,
         timeout=timeout,
     )
-    summary = translate_file(job, endpoint, prices)
+    summary = translate_file(job, endpoint, prices, Batching(wait) if batch else None)
     for language in summary.accepted | summary.rejected | summary.unanswered:
         typer.echo(f"{language}: {summary.accepted[language]:,} accepted, {summary.rejected[language]:,} rejected")
     typer.echo(summary.usage.describe(prices))
@@ -127,6 +136,39 @@ def run(
         raise RuntimeError(
             f"{waiting:,} of the translations have no answer yet ({summary.why_unanswered}): run the same command again."
         )
+
+
+@batch.command()
+def status(run: Run) -> None:
+    """Ask what has become of the batches of a run, and change nothing.
+
+    Example:  palo translate batch status run
+    """
+    from ..translation.batches import batch_status
+
+    typer.echo(batch_status(run))
+
+
+@batch.command()
+def collect(run: Run) -> None:
+    """Write the answers of batches that have ended into the journal; 'palo translate run' goes on with them.
+
+    Example:  palo translate batch collect run
+    """
+    from ..translation.batches import collect_batches
+
+    typer.echo(collect_batches(run))
+
+
+@batch.command()
+def cancel(run: Run) -> None:
+    """Stop the batches of a run that are under way; what they have answered can still be collected.
+
+    Example:  palo translate batch cancel run
+    """
+    from ..translation.batches import cancel_batches
+
+    typer.echo(cancel_batches(run))
 
 
 @app.command()

@@ -91,15 +91,22 @@ def from_openai(error: "openai.OpenAIError", base_url: str) -> EndpointError:
 
 
 def _from_status(error: "openai.APIStatusError", base_url: str) -> EndpointError:
-    status, said = error.status_code, f"{base_url} answered {error.status_code}: {error.message}"
-    if error.code in _NO_MONEY:
+    return from_status(error.status_code, error.message, error.code, error.param, error.response.headers, base_url)
+
+
+def from_status(
+    status: int, message: str, code: str | None, param: str | None, headers: Mapping[str, str], base_url: str
+) -> EndpointError:
+    """Sort an answer that is none, be it to a request or to one of a batch."""
+    said = f"{base_url} answered {status}: {message}"
+    if code in _NO_MONEY:
         return FatalEndpointError(f"{said} ({_WHAT_TO_DO[402]})")
-    if status in _WHAT_TO_DO or error.code in _NO_MODEL:
+    if status in _WHAT_TO_DO or code in _NO_MODEL:
         return FatalEndpointError(f"{said} ({_WHAT_TO_DO.get(status, _WHAT_TO_DO[404])})")
     if status in _RETRYABLE_STATUS or status >= 500:
-        return RetryableEndpointError(said, str(status), retry_after(error.response.headers))
-    unsupported = str(error.code).startswith("unsupported")
-    return RefusedRequestError(said, error.param if unsupported else None)
+        return RetryableEndpointError(said, str(status), retry_after(headers))
+    unsupported = str(code).startswith("unsupported")
+    return RefusedRequestError(said, param if unsupported else None)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
