@@ -35,6 +35,14 @@ Code = Annotated[str, typer.Option(help="Code of the target language.")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same choice.")]
 
 
+class ReviewFormat(StrEnum):
+    """What reviewers work with."""
+
+    csv = "csv"
+    label_studio = "label-studio"
+    argilla = "argilla"
+
+
 class FinetuneFormat(StrEnum):
     """Whose fine-tuning format to write."""
 
@@ -242,9 +250,15 @@ def build(
 def export(
     run: Run,
     language: Code,
-    out: Annotated[Path, typer.Option(help="The CSV file to write.")],
+    out: Annotated[Path, typer.Option(help="The file to write; for Argilla a folder.")],
     sample: Annotated[int, typer.Option(min=1, help="How many records.")] = 1000,
     seed: Seed = 0,
+    format: Annotated[
+        ReviewFormat, typer.Option(help="A spreadsheet, Label Studio's tasks or Argilla's dataset.")
+    ] = ReviewFormat.csv,
+    image_url: Annotated[
+        str, typer.Option(help="What stands before the images' names in Label Studio and Argilla.")
+    ] = "",
 ) -> None:
     """Write a sample for a reviewer's spreadsheet, even over kinds of records, flagged and not.
 
@@ -252,13 +266,16 @@ def export(
     """
     from ..translation.review_files import export_reviews
 
-    typer.echo(f"Wrote {export_reviews(run, language, sample, seed, out):,} records to {out}")
+    count = export_reviews(run, language, sample, seed, out, format.value, image_url)
+    typer.echo(f"Wrote {count:,} records to {out}")
 
 
 @review.command(name="import")
 def import_(
     run: Run,
-    path: Annotated[Path, typer.Argument(metavar="FILE", help="The CSV file, filled in.")],
+    path: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The CSV file filled in, Label Studio's JSON, Argilla's records.")
+    ],
     reviewer: Annotated[str | None, typer.Option(help="Who reviewed, where the file does not say.")] = None,
 ) -> None:
     """Read a filled-in sample: all of it, or nothing if a row is wrong.

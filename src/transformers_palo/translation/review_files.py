@@ -23,6 +23,7 @@ from typing import Any
 
 from .checks import check_translation
 from .results import Translated, open_run, read_accepted
+from .review_tools import Annotation, read_annotations, turns_to_review, write_argilla, write_label_studio
 from .reviews import VERDICTS, Review, ReviewStore, Verdict
 from .store import FinishedRun, written_whole
 from .targets import get_target
@@ -74,13 +75,30 @@ def _even_share(strata: Sequence[Sequence[int]], count: int) -> list[int]:
     return taken[:count]
 
 
-def export_reviews(folder: Path, language: str, count: int, seed: int, out: Path) -> int:
-    """Write a sample as CSV, a row for each turn; `edited`, `verdict`, `reason`, `reviewer` and `minutes` are to be filled in.
+def export_reviews(
+    folder: Path, language: str, count: int, seed: int, out: Path, format: str = "csv", image_url: str = ""
+) -> int:
+    """Write a sample, an entry for each turn.
+
+    Args:
+        folder: The run.
+        language: Code of the target language.
+        count: How many records.
+        seed: Decides which.
+        out: What to write: a CSV file, in which `edited`, `verdict`, `reason`, `reviewer` and `minutes` are to be filled
+            in; Label Studio's tasks, with the labelling configuration beside them; or a folder for Argilla.
+        format: `"csv"`, `"label-studio"` or `"argilla"`.
+        image_url: What stands before the image's name, for the two tools.
 
     Returns:
         How many records were written.
     """
     records = sample(folder, language, count, seed)
+    if format != "csv":
+        target, model = get_target(language), open_run(folder).settings.model
+        turns = [turn for one in records for turn in turns_to_review(one, target, model, image_url)]
+        (write_label_studio if format == "label-studio" else write_argilla)(turns, target, out)
+        return len(records)
     with written_whole([out]) as (file,):
         # With a byte-order mark, by which spreadsheet programs recognise UTF-8.
         file.write("\ufeff".encode())
@@ -115,7 +133,7 @@ def import_reviews(folder: Path, path: Path, reviewer: str | None = None) -> tup
 
     Args:
         folder: The run.
-        path: The CSV file.
+        path: The CSV file, Label Studio's JSON export, or Argilla's records.
         reviewer: Who, where the file does not say.
 
     Returns:
@@ -124,6 +142,8 @@ def import_reviews(folder: Path, path: Path, reviewer: str | None = None) -> tup
     Raises:
         ValueError: A row is wrong; the message names it.
     """
+    if (annotations := read_annotations(path)) is not None:
+        return _import_annotations(folder, annotations, reviewer)
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file)
         if missing := [column for column in COLUMNS if column not in (reader.fieldnames or ())]:
@@ -147,6 +167,53 @@ def import_reviews(folder: Path, path: Path, reviewer: str | None = None) -> tup
     ]
     ReviewStore(folder).add(reviews)
     return len(reviews), len(by_position) - len(reviews)
+
+
+def _import_annotations(folder: Path, annotations: Sequence[Annotation], reviewer: str | None) -> tuple[int, int]:
+    """A record counts once one person has said something of each of its turns, or rejected one."""
+    run = open_run(folder)
+    by_person: dict[tuple[str, int, str], dict[int, Annotation]] = defaultdict(dict)
+    for one in annotations:
+        by_person[one.language, one.position, one.reviewer or reviewer or ""][one.turn] = one
+    wanted = {(language, position) for language, position, _ in by_person}
+    originals = {
+        (language, one.position): one
+        for language in sorted({language for language, _ in wanted})
+        for one in read_accepted(open_run(folder, language), language)
+        if (language, one.position) in wanted
+    }
+    reviews = []
+    for (language, position, _), said in sorted(by_person.items()):
+        rows = _rows_of(originals.get((language, position)), said, run)
+        review = _review(originals[language, position], rows, language, reviewer)
+        if review is not None and (review.verdict == "reject" or len(said) == len(rows)):
+            reviews.append(review)
+    ReviewStore(folder).add(reviews)
+    return len(reviews), len(by_person) - len(reviews)
+
+
+def _rows_of(
+    original: Translated | None, said: dict[int, Annotation], run: FinishedRun
+) -> list[tuple[str, dict[str, str]]]:
+    """What one person said of a record, as the rows of a spreadsheet."""
+    first = next(iter(said.values()))
+    turns = original.translation if original is not None else []
+    if any(one.turn > len(turns) or one.translation != turns[one.turn - 1] for one in said.values()):
+        raise ValueError(
+            f"{first.where}: expected a translation of {run.folder} as 'review export' wrote it, found another."
+        )
+    rows = []
+    for number, original_text in enumerate(turns, start=1):
+        one = said.get(number)
+        row = {"edited": "", "verdict": "", "reason": "", "reviewer": first.reviewer, "minutes": ""}
+        if one is not None:
+            # A text area has line feeds alone and may take away what is blank at an end.
+            same = _as_in_csv(one.edited).strip() == _as_in_csv(original_text).strip()
+            row |= {"edited": "" if same else one.edited, "reason": one.reason}
+            row["verdict"] = "accept" if same and one.verdict == "edit" else one.verdict
+            row["minutes"] = "" if one.seconds is None else str(one.seconds / 60)
+        rows.append((one.where if one is not None else first.where, row))
+    return rows
 
 
 def _language_of(run: FinishedRun, by_position: dict[int, list[tuple[str, dict[str, str]]]], path: Path) -> str:
