@@ -227,6 +227,33 @@ def compare(
     typer.echo(comparison_text(compare_runs(first, second, seed)))
 
 
+@app.command(name="back-translate")
+def back_translate(
+    run: Run,
+    language: Code,
+    model: Annotated[str, typer.Option(help="Who translates back, as the endpoint calls it.")],
+    base_url: Annotated[
+        str, typer.Option(help="An OpenAI-compatible endpoint; its key, if it wants one, is OPENAI_API_KEY.")
+    ] = "https://api.openai.com/v1",
+    sample: Annotated[int, typer.Option(min=1, help="How many records.")] = 1000,
+    seed: Seed = 0,
+    concurrency: Annotated[int, typer.Option(min=1, help="Requests at a time.")] = 64,
+) -> None:
+    """Translate a sample back into English and say how much of the English comes back (chrF), the lowest first.
+
+    Example:  palo translate back-translate run --language hi --base-url http://localhost:8000/v1 --model Qwen/Qwen3-32B
+    """
+    from ..llm import Endpoint
+    from ..translation.back_translation import FOLDER, back_translate, back_translation_text
+
+    endpoint = Endpoint(base_url, concurrency=concurrency)
+    result = back_translate(run, language, model, endpoint, sample, seed)
+    typer.echo(back_translation_text(result, run / FOLDER / f"{language}.jsonl"))
+    typer.echo(f"\n{result.usage.describe()}")
+    if result.unanswered:
+        raise RuntimeError(f"{result.unanswered:,} of the records have no answer yet: run the same command again.")
+
+
 @app.command()
 def build(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Runs, or the shards of one.")],
