@@ -14,12 +14,14 @@ from transformers_palo.translation.numbers import changed_numbers
 from transformers_palo.translation.repairs import repair
 from transformers_palo.translation.targets import TARGETS
 
+from . import measure
+
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "translation"
 SENTENCES = [
-    json.loads(line)
+    one
     for name in ("labelled_for_thresholds", "labelled_held_out")
-    for line in (FIXTURES / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
+    for one in measure.read_labelled(FIXTURES / f"{name}.jsonl")
 ]
 GOOD, BROKEN = ([one for one in SENTENCES if one["label"] == label] for label in ("good", "broken"))
 
@@ -94,6 +96,38 @@ def test_a_model_that_was_cut_off():
         ("Twenty-five people.", "25人です。", "ja"),
         ("On 12/25/2020.", "25.12.2020.", "ru"),
         ("Add 1/2 cup of milk.", "Añada media taza de leche.", "es"),
+        # Dates: other languages number the months.
+        ("It was in July 1969.", "1969年7月のことでした。", "ja"),
+        ("The photo was taken on May 5, 2014.", "这张照片拍摄于2014年5月5日。", "zh"),
+        ("The fourth of July.", "7月4日。", "ja"),
+        # Times of the clock.
+        ("It is half past three.", "Il est 15 h 30.", "fr"),
+        ("It is a quarter to nine.", "现在是8点45分。", "zh"),
+        ("It is ten to four.", "3時50分です。", "ja"),
+        ("It is 3:00 PM.", "15時です。", "ja"),
+        ("It is 3:30.", "साढ़े तीन बजे हैं।", "hi"),
+        ("It is 3:30.", "تشير الساعة إلى الثالثة والنصف.", "ar"),
+        ("It leaves at 5 PM.", "Il part à dix-sept heures.", "fr"),
+        # Words for what English writes in digits.
+        ("There are 16 chairs.", "Hay dieciséis sillas.", "es"),
+        ("About 20 people.", "Une vingtaine de personnes.", "fr"),
+        ("There are 12 eggs.", "Там дюжина яиц.", "ru"),
+        ("There are 98 steps.", "Il y a quatre-vingt-dix-huit marches.", "fr"),
+        ("There are 15 boats.", "هناك خمسة عشر قاربًا.", "ar"),
+        ("2,000 people.", "ألفا شخص.", "ar"),
+        ("50% of people.", "Половина людей.", "ru"),
+        ("Half of the pizza.", "披萨的50%。", "zh"),
+        ("It takes 1.5 hours.", "এতে দেড় ঘণ্টা লাগে।", "bn"),
+        # Thousands and large numbers.
+        ("It costs $1,299.99.", "Il coûte 1 299,99 $.", "fr"),
+        ("It costs $1,299.99.", "Il coûte 1\u00a0299,99 $.", "fr"),
+        ("It costs $1,299.99.", "Il coûte 1\u202f299,99 $.", "fr"),
+        ("It costs 100,000 rupees.", "اس کی قیمت ایک لاکھ روپے ہے۔", "ur"),
+        ("It costs 250,000 rupees.", "इसकी कीमत ढाई लाख रुपये है।", "hi"),
+        ("It costs 12,500 yen.", "1万2500円です。", "ja"),
+        ("About 125 million people.", "約1億2500万人。", "ja"),
+        ("1.4 billion people.", "ایک ارب چالیس کروڑ لوگ۔", "ur"),
+        ("Nineteen sixty-nine.", "1969.", "es"),
     ],
 )
 def test_the_same_number_in_another_writing(english, translation, code):
@@ -107,10 +141,34 @@ def test_the_same_number_in_another_writing(english, translation, code):
         ("There are 4 cars.", "Il y a 5 voitures.", "fr", {4}, {5}),
         ("A castle of the 12th century.", "Замок XI века.", "ru", {12}, set()),
         ("Bus 4502.", "৪৫২০ নম্বর বাস।", "bn", {4502}, {4520}),
+        ("There are 25 people.", "Hay treinta y cinco personas.", "es", {25}, set()),
+        ("It costs 100,000 rupees.", "इसकी कीमत दो लाख रुपये है।", "hi", {100000}, set()),
+        ("In May 2014.", "2014年6月。", "zh", set(), {6}),
+        # Counts in words.
+        ("Two dogs are playing.", "三只狗在玩耍。", "zh", {2}, {3}),
+        ("Two dogs are playing.", "3匹の犬が遊んでいます。", "ja", {2}, {3}),
+        ("Two dogs are playing.", "Trois chiens jouent.", "fr", {2}, {3}),
+        ("Two dogs are playing in the park.", "Три собаки играют в парке.", "ru", {2}, {3}),
+        ("Five children.", "ستة أطفال.", "ar", {5}, {6}),
+        ("Three people.", "চারজন মানুষ।", "bn", {3}, {4}),
     ],
 )
 def test_another_number(english, translation, code, lost, added):
     assert changed_numbers(english, translation, TARGETS[code]) == (lost, added)
+
+
+@pytest.mark.parametrize(
+    ("english", "translation", "code"),
+    [
+        ("Two dogs are playing.", "كلبان يلعبان.", "ar"),
+        ("Two women eat a sandwich.", "一对女士在吃三明治。", "zh"),
+        ("Four chairs stand around the table.", "मेज़ के चारों ओर चार कुर्सियाँ हैं।", "hi"),
+        ("Two or three people.", "两三个人。", "zh"),
+        ("Two of the doors are open.", "Обе двери открыты.", "ru"),
+    ],
+)
+def test_counts_that_are_said_otherwise(english, translation, code):
+    assert changed_numbers(english, translation, TARGETS[code]) == (set(), set())
 
 
 @given(
@@ -132,6 +190,23 @@ def test_digits_of_every_script_are_one_number(number, digits):
         ('The sign says "Do not enter".', "На знаке написано «Do not enter».", "ru"),
         ('"The Lord of the Rings" was filmed here.', "«The Lord of the Rings» se rodó aquí.", "es"),
         ("It is 20 km/h.", "یہ 20 km/h ہے۔", "ur"),
+        ("Nike", "Nike", "zh"),
+        ("Starbucks", "Starbucks", "fr"),
+        ("Harry Potter and the Philosopher's Stone", "Harry Potter y la piedra filosofal", "es"),
+        ("Mr. Smith is on the left.", "M. Smith est à gauche.", "fr"),
+        ("The file cat.jpg has 2.5 MB.", "फ़ाइल cat.jpg 2.5 MB की है।", "hi"),
+        ("Use the function print(x); to see it.", "使用函数print(x);来查看它。", "zh"),
+        ("See https://example.com/?q=cat for more.", "詳しくはhttps://example.com/?q=catをご覧ください。", "ja"),
+        ("The equation $x^2 + y^2 = r^2$ is known.", "方程$x^2 + y^2 = r^2$广为人知。", "zh"),
+        # A decimal is no item of a list, and a list may be numbered with the language's own mark.
+        ("1.4 billion people live there.", "वहाँ 1.4 अरब लोग रहते हैं।", "hi"),
+        ("1. Wash it.\n2. Cut it.", "1۔ اسے دھو لیں۔\n2۔ اسے کاٹ لیں۔", "ur"),
+        # Abbreviations end no sentence.
+        (
+            "It is hard to tell the time, but the shadows suggest that it might be around 4 p.m. or later in the day.",
+            "很难判断时间，但阴影表明可能是下午4点左右或更晚的时候。",
+            "zh",
+        ),
         # A text that apologises, or speaks of translations, is translated so.
         ("I'm sorry, I cannot see it.", "Je suis désolé, je ne peux pas le voir.", "fr"),
         ("Here is the translation of the sign.", "Voici la traduction du panneau.", "fr"),
@@ -156,6 +231,73 @@ def test_what_must_pass(english, translation, code):
 )
 def test_a_model_that_obeyed_the_text(text, done, code):
     assert reasons(text, done, code)
+
+
+@pytest.mark.parametrize(("english", "code"), [("Red", "es"), ("Yes", "zh"), ("Two dogs", "hi"), ("A red bus.", "ru")])
+def test_a_common_word_is_no_name_that_may_stay(english, code):
+    assert "untranslated" in reasons(english, english, code)
+
+
+@pytest.mark.parametrize(
+    ("translation", "code"),
+    [
+        ("El perro está jugando en el parque con una pelota.", "fr"),
+        ("Il cane sta giocando nel parco con una palla.", "fr"),
+        ("O cachorro está brincando no parque com uma bola.", "es"),
+        ("Кучето играе в парка с топка, а децата го гледат и се смеят.", "ru"),
+        ("天氣晴朗，狗在公園裡與孩子們玩球。", "zh"),
+    ],
+)
+def test_a_neighbour_language(translation, code):
+    assert "wrong_language" in reasons("The dog is playing in the park with a ball.", translation, code)
+
+
+def test_a_common_english_word_that_looks_french():
+    english = "The woman is holding an umbrella near the fountain."
+    assert "untranslated" in reasons(english, "La femme tient un umbrella près de la fontaine.", "fr")
+    assert (
+        reasons("The car is on the road, since it rains.", "La voiture est sur la route, car on voit la pluie.", "fr")
+        == []
+    )
+
+
+class TestMeasure:
+    def write(self, path, *sentences):
+        path.write_text("".join(json.dumps(one) + "\n" for one in sentences), encoding="utf-8")
+        return str(path)
+
+    def test_every_miss_is_named_and_counted(self, tmp_path, capsys):
+        bus = {"language": "es", "english": "A red bus.", "translation": "Un autobús rojo."}
+        path = self.write(
+            tmp_path / "labelled.jsonl",
+            bus | {"label": "good"},
+            bus | {"label": "good", "translation": "Un bus red."},
+            bus | {"label": "broken", "reason": "truncated", "finish_reason": "length"},
+            bus | {"label": "broken", "reason": "chatter", "translation": ""},
+            bus | {"label": "broken", "reason": "repeated"},
+        )
+        assert measure.main([path]) == 1
+        shown = capsys.readouterr().out
+        assert "es false alarm untranslated (English left: red)" in shown
+        assert "es missed repeated" in shown
+        assert "es expected chatter, told empty" in shown
+        assert "| recall on broken | 0.667 |" in shown
+        assert "| ... with the reason expected | 0.333 |" in shown
+        assert "| false alarms on good | 0.500 |" in shown
+
+    @pytest.mark.parametrize(
+        ("wrong", "said"),
+        [
+            ({"language": "xx"}, "'language', found 'xx'"),
+            ({"label": "broken", "reason": "ugly"}, "'reason', found 'ugly'"),
+            ({"translation": None}, "'translation', found None"),
+        ],
+    )
+    def test_a_record_that_is_not_as_it_should_be(self, tmp_path, capsys, wrong, said):
+        good = {"language": "es", "label": "good", "english": "A bus.", "translation": "Un autobús."}
+        assert measure.main([self.write(tmp_path / "labelled.jsonl", good, good | wrong)]) == 2
+        assert (message := capsys.readouterr().err).startswith(f"{tmp_path / 'labelled.jsonl'}:2: expected")
+        assert said in message
 
 
 class TestFlags:

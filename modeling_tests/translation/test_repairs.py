@@ -1,5 +1,7 @@
 """Repairs: what each mends, what it leaves alone, and that twice is once."""
 
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -35,6 +37,15 @@ from transformers_palo.translation.targets import TARGETS
         ("es", "Mide 3.5 metros?", "¿Mide 3.5 metros?", {"inverted_marks"}),
         ("ru", 'Он сказал "да" .', "Он сказал «да».", {"quotes", "spacing"}),
         ("hi", "क\u093c", "क\u093c", set()),  # composed forms that Unicode excludes stay decomposed
+        ("hi", "उसने चाय पी. वह नेहरू जी.", "उसने चाय पी। वह नेहरू जी।", {"full_stop"}),  # names of letters that are words
+        ("ur", "وہ یہاں ہے. 2. نمبر.", "وہ یہاں ہے۔ 2. نمبر۔", {"full_stop"}),
+        (
+            "es",
+            "¿El Sr. Pérez viene? Dr. Ruiz, qué opina?",
+            "¿El Sr. Pérez viene? Dr. Ruiz, ¿qué opina?",
+            {"inverted_marks"},
+        ),
+        ("fr", "Tom &amp; Jerry: vraiment?", "Tom &amp; Jerry\u00a0: vraiment\u00a0?", {"french_spacing"}),
         ("fr", "e\u0301cole", "école", {"unicode"}),
     ],
 )
@@ -54,6 +65,25 @@ def test_what_is_mended(code, text, repaired, names):
         ("ur", "دیکھیں https://a.org/b?c=d,e"),
         ("fr", "À 10:45, voir http://a.org"),
         ("es", "Es así..."),
+        # Initials, abbreviations, lists by letter.
+        ("hi", "डॉ. ए. पी. जे. अब्दुल कलाम और जॉन एफ. कैनेडी यू.एस.ए. में हैं।"),
+        ("hi", "J. K. रोलिंग को रु. 500 मिले।"),
+        ("hi", "क. बिल्ली\nख. कुत्ता"),
+        ("bn", "ড. এ. পি. জে. আব্দুল কালাম, এ. কে. ফজলুল হক ও মো. রহমান।"),
+        ("ur", "ڈاکٹر اے. پی. جے. عبدالکلام اور جے. کے. رولنگ۔"),
+        ("ur", "الف. بلی\nب. کتا"),
+        # Code, entities, operators, emoticons, addresses, ratios.
+        ("fr", "Écrivez &lt;br&gt; et AT&amp;T."),
+        ("fr", "for (int i = 0; i < 10; i++) { print(i); }"),
+        ("fr", "On écrit int x = 5; puis y++; et f(x); si a != b, et a == b."),
+        ("fr", "Bravo :) Le rapport est de 3:2, à 10:30."),
+        ("fr", "Voir example.com/search?q=a;b et photo.jpg."),
+        ("es", "Compruebe que a != b."),
+        ("es", "Vaya a example.com/search?q=gatos para ver más."),
+        # What is quoted may be of any language; a name may hold a mark.
+        ("es", "El cartel dice «Hello!» en inglés."),
+        ("es", "El botón dice «Need help?»."),
+        ("es", "La empresa Yahoo! tiene un logotipo."),
         ("en_inches", 'Ein 5" Bildschirm'),
     ],
 )
@@ -61,6 +91,13 @@ def test_what_is_left_alone(code, text):
     assert repair(text, TARGETS.get(code, TARGETS["ru"])) == (text, ())
 
 
+CODE = st.lists(
+    st.sampled_from(
+        list(" \n\u00a0;!?:.(){}«»“”\"'-é狗。ل")
+        + """&amp; &lt &#39; a.com b.jpg ?q=1 f(x) f(x); x=5; y++; != == :) ;) Sr. A. mm Sí क. ए. पी. है ہے. اے. ক. ⟦1⟧""".split()
+    ),
+    max_size=14,
+).map("".join)
 MIXED = st.text(
     alphabet=' \n.,;:!?"()[]<>|`$-–—…«»“”「」。，、！？：；（）،؛؟۔।*#0159٣५১abZé¿¡কখगहै的是アひкпيكهسا\u00a0\u202f\u3000⟦1⟧/\u0300',
     max_size=30,
@@ -69,7 +106,7 @@ MIXED = st.text(
 
 @pytest.mark.parametrize("code", TARGETS)
 @settings(max_examples=100)
-@given(text=MIXED)
+@given(text=MIXED | CODE)
 def test_twice_is_once(code, text):
     once, _ = repair(text, TARGETS[code])
     assert repair(once, TARGETS[code]) == (once, ())
@@ -80,3 +117,10 @@ def test_twice_is_once(code, text):
 def test_masking_loses_nothing(text):
     masked = mask(text)
     assert masked.restore(masked.text) == text
+
+
+def test_a_long_text_without_any_mark_takes_no_time():
+    text = "palabra " * 2_500
+    start = time.process_time()
+    assert repair(text, TARGETS["es"]) == (text, ())
+    assert time.process_time() - start < 5  # a quadratic search takes 20 seconds

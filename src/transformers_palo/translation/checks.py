@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from .english import quoted_words
+from .english import is_bare_name, quoted_words
 from .masking import PLACEHOLDER, protected_spans
 from .numbers import changed_numbers
 from .pair import Pair
@@ -37,10 +37,11 @@ WORDS_TO_TELL_ENGLISH = 4
 LEAST_CONFIDENCE = 0.1
 RIVAL_CONFIDENCE = 0.9
 ENGLISH_CONFIDENCE = 0.9
+FREQUENT_WORD_SHARE = 0.25
 KANJI_WITHOUT_KANA = 12
 FOREIGN_LETTER_SHARE = 0.1
 # The middle of a language's bounds is its usual length; a sentence more or less shows from these shares of it on.
-LENGTH_SLACK = 10
+LENGTH_SLACK = 10, 16
 SENTENCE_LOST, SENTENCE_ADDED = 0.8, 1.4
 CHARACTERS_TO_COUNT_SENTENCES = 60
 WORDS_TO_BE_TRUNCATED = 4
@@ -121,7 +122,8 @@ _ENGLISH_REFUSAL = re.compile(
 
 # A text that says so itself is translated so.
 _ENGLISH_INABILITY = re.compile(
-    r"\b(sorry|afraid|unable|impossible|cannot|can['’]?t|could(n['’]t| not)|(not|n['’]t) (be )?(able|possible)|as an ai)\b",
+    r"\b(sorry|afraid|unable|impossible|cannot|can['’]?t|could(n['’]t| not)|(not|n['’]t) (be )?(able|possible)|ai|"
+    r"artificial intelligence|unfortunately|regret\w*|not (clear|visible|shown|provided)|(hard|difficult) to)\b",
     flags=re.IGNORECASE,
 )
 
@@ -142,11 +144,17 @@ _ENGLISH_CHATTER = re.compile(
 )
 
 
+_ANSWERING = (
+    r"translat|\bnot(?:e[sd]?|ing)\b|\bhope|\bsure(?:ly)?\b|of course|certainly|\bokay\b|\bok\b|\A\s*(?:well|right|fine)\b|absolutely|definitely|"
+    r"natural|instruction|descri|explain|explanation|caption|comment|remark|attention|caution"
+)
+
+
 def _chatter(pair: Pair) -> str | None:
     if (match := _ENGLISH_CHATTER.search(pair.plain)) and not _ENGLISH_CHATTER.search(pair.plain_source):
         return f"found {match[0].strip()!r}"
     # A text that speaks of translations, notes or hopes itself may be translated so.
-    if re.search(r"translat|\bnotes?\b|\bhope|\bsure\b|of course|certainly|okay", pair.source, flags=re.IGNORECASE):
+    if re.search(_ANSWERING, pair.source, flags=re.IGNORECASE):
         return None
     if match := _search(pair.target.chatter, pair.plain):
         return f"found {match[0].strip()!r}"
@@ -160,7 +168,7 @@ def _placeholder_lost(pair: Pair) -> str | None:
 
 _MARKDOWN = {
     "bullets": re.compile(r"^\s*[-*•]\s", flags=re.MULTILINE),
-    "numbered items": re.compile(r"^\s*\d+[.)、．]\s*\S", flags=re.MULTILINE),
+    "numbered items": re.compile(r"^\s*\d+(?:[.)、．۔।](?!\d)|[-–](?=\s))\s*\S", flags=re.MULTILINE),
     "headings": re.compile(r"^#{1,6}\s", flags=re.MULTILINE),
     "bold marks": re.compile(r"\*\*"),
     "table bars": re.compile(r"^\s*\|", flags=re.MULTILINE),
@@ -213,32 +221,58 @@ def _wrong_language(pair: Pair) -> str | None:
 
 def _rival_language(pair: Pair) -> str | None:
     words = _telling_words(pair, pair.plain)
+    own = _count_among(words, pair.target.frequent_words)
+    for code, others in pair.target.frequent_elsewhere.items():
+        if (other := _count_among(words, others)) > 1 and other >= 2 * own:
+            return f"{other} words of {code}, {own} of {pair.target.code}"
     if len(words) < WORDS_TO_TELL_ENGLISH:
         return None
+    # Few words tell little; those that only this language has tell more.
+    rivals = () if _has_frequent_words(words, pair.target) else pair.target.rivals
+    told = rivals + (pair.target.neighbours if len(words) >= WORDS_TO_TELL_A_LANGUAGE else ())
+    if not told:
+        return None
     confidence = _confidences(words, pair.target)
-    told = pair.target.rivals + (pair.target.neighbours if len(words) >= WORDS_TO_TELL_A_LANGUAGE else ())
     rival = max(told, key=lambda code: confidence[code])
     if confidence[pair.target.code] < LEAST_CONFIDENCE and confidence[rival] > RIVAL_CONFIDENCE:
         return f"reads like {rival} ({confidence[rival]:.0%})"
     return None
 
 
+def _has_frequent_words(words: list[str], target: Target) -> bool:
+    own = _count_among(words, target.frequent_words)
+    return own > 1 and own >= FREQUENT_WORD_SHARE * len(words)
+
+
+def _count_among(words: list[str], some: frozenset[str]) -> int:
+    return sum(word.lower() in some for word in words)
+
+
 def _telling_words(pair: Pair, text: str) -> list[str]:
     """Words that say something about the language: not those of another script, nor those that the source quotes."""
     quoted = quoted_words(pair.source)
+    names = set(re.findall(r"\b[A-Z][a-z]{2,}", pair.plain_source))
     words = re.findall(r"[^\W\d_]+", text)
-    return [word for word in words if word not in quoted and script_of(word[0]) in pair.target.scripts]
+    return [
+        word
+        for word in words
+        if word not in quoted and word not in names and script_of(word[0]) in pair.target.scripts
+    ]
 
 
 def _untranslated(pair: Pair) -> str | None:
     if pair.leftovers:
         return f"English left: {', '.join(dict.fromkeys(pair.leftovers))}"
     if not pair.is_latin:
-        nothing_else = not pair.own_letters and re.search(r"[A-Z][a-z]{2}", pair.plain)
+        nothing_else = (
+            not pair.own_letters and re.search(r"[A-Z][a-z]{2}", pair.plain) and not is_bare_name(pair.plain_source)
+        )
         return f"English left: {pair.plain!r}" if nothing_else else None
     for sentence in re.split(r"(?<=[.!?…])\s+|\n", pair.plain):
         words = _telling_words(pair, sentence)
-        if len(words) > WORDS_TO_TELL_ENGLISH and _confidences(words, pair.target)["en"] > ENGLISH_CONFIDENCE:
+        if len(words) <= WORDS_TO_TELL_ENGLISH or _has_frequent_words(words, pair.target):
+            continue
+        if _confidences(words, pair.target)["en"] > ENGLISH_CONFIDENCE:
             return f"an English sentence: {sentence.strip()!r}"
     return None
 
@@ -328,17 +362,23 @@ def _truncated(pair: Pair) -> str | None:
 def _length_ratio(pair: Pair) -> str | None:
     expected, found = len(pair.plain_source), len(pair.plain)
     low, high = (bound * expected for bound in pair.target.length)
-    if not low - LENGTH_SLACK <= found <= high + LENGTH_SLACK:
-        return f"expected {max(0, low - LENGTH_SLACK):.0f} to {high + LENGTH_SLACK:.0f} characters, found {found}"
+    least, most = max(0.0, low - LENGTH_SLACK[0]), high + LENGTH_SLACK[1]
+    if not least <= found <= most:
+        return f"expected {least:.0f} to {most:.0f} characters, found {found}"
     if expected < CHARACTERS_TO_COUNT_SENTENCES:
         return None
     usual = (low * high) ** 0.5
-    said, written = (len(_SENTENCE_END.findall(text)) for text in (pair.plain_source, pair.plain))
+    said = len(_ENGLISH_SENTENCE_END.findall(pair.plain_source))
+    written = len(_SENTENCE_END.findall(pair.plain))
     if (written < said and found < SENTENCE_LOST * usual) or (written > said and found > SENTENCE_ADDED * usual):
         return f"expected {said} sentences in about {usual:.0f} characters, found {written} in {found}"
     return None
 
 
+# A full stop of English ends no sentence behind initials, a.m. and titles, nor where small letters go on.
+_ENGLISH_SENTENCE_END = re.compile(
+    r"(?<!\b[A-Za-z])(?<!\b(?:Mr|Ms|Dr|St|vs|No))(?<!\bMrs)(?<!\betc)[.!?…]+[\"'”’)]*(?=\s+[^a-z\s]|\s*\Z)"
+)
 _SENTENCE_END = re.compile(r"[.!?。！？।۔؟…]+(?=\s|$|[^\W\d_])")
 
 
@@ -350,8 +390,8 @@ CHECKS: dict[str, Callable[[Pair], str | None]] = {
     "placeholder_lost": _placeholder_lost,
     "markup_changed": _markup_changed,
     "bidi_control": _bidi_control,
-    "wrong_language": _wrong_language,
     "untranslated": _untranslated,
+    "wrong_language": _wrong_language,
     "mixed_script": _mixed_script,
     "number_changed": _number_changed,
     "repeated": _repeated,

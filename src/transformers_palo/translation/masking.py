@@ -27,16 +27,32 @@ PROTECTED = re.compile(
     | `[^`\n]+`                                           # code
     | \$\$.+?\$\$ | \\\[.+?\\\] | \\\(.+?\\\)             # LaTeX
     | \\begin\{(?P<environment>\w+\*?)\}.*?\\end\{(?P=environment)\}
-    | (?<![\\\w$])\$(?=\S)(?:[^$\n ]*|[^$\n]*[\\^_=+{}][^$\n]*)(?<=\S)\$(?!\d)
-    | (?:https?|ftp)://[^\s<>"'）】」]*[^\s<>"'）】」.,;:!?)\]،。，；：？！]
-    | www\.[^\s<>"']*\w
-    | [\w.+-]+@[\w-]+\.[\w.-]*\w
+    | (?<![\\A-Za-z0-9_$])\$(?=\S)(?:[^$\n ]*|[^$\n]*[\\^_=+{}][^$\n]*)(?<=\S)\$(?!\d)
+    # URLs and addresses; scripts that write on without a space end them
+    | (?:https?|ftp)://[^\s<>"'\u0600-\u0dff\u3000-\u9fff\uff00-\uffef]*[^\s<>"'.,;:!?)\]\u0600-\u0dff\u3000-\u9fff\uff00-\uffef]
+    | www\.[^\s<>"'\u0600-\u0dff\u3000-\u9fff\uff00-\uffef]*[A-Za-z0-9/_]
+    | [A-Za-z0-9_.+-]+@[A-Za-z0-9-]+\.[A-Za-z0-9.-]*[A-Za-z0-9]
     | <[/!A-Za-z][^<>\n]*>                                # tags, <image> among them
     | [\[(]\s*-?\d+(?:\.\d+)?(?:\s*,\s*-?\d+(?:\.\d+)?)+\s*[\])]   # coordinates
     | ⟦[^⟦⟧\n]*⟧                                          # what looks like a mask
     """,
     flags=re.VERBOSE | re.DOTALL,
 )
+# What looks like code without being marked so: translators may write words for it, repairs leave it alone.
+CODE_LIKE = re.compile(
+    r"""
+    &(?:[A-Za-z]\w{1,7}|\#\d+|\#x[0-9A-Fa-f]+);               # HTML entities
+    | \{[^{}\n]*;[^{}\n]*\} | \((?:[^();\n]*;){2}[^();\n]*\)  # blocks, heads of loops
+    | \b[A-Za-z_][\w.]*\([^()\n]*\);?(?<!\w\(\))             # calls
+    | \b[A-Za-z_]\w*\s?(?:[-+*/]?=\s?[^\s;=][^;\n]{0,60}|\+\+|--);  # assignments
+    | [!=<>]==? | \?\?
+    | \b[A-Za-z0-9][\w-]*(?:\.[A-Za-z0-9-]+)*\.(?:com|org|net|edu|gov|io|html?|php|jpe?g|png|gif|pdf|txt|py|js|csv|json|zip|exe|mp[34])
+      \b(?:[/?][\w/?=&%\#.+~-]*[\w/])?                       # file names, addresses without https://
+    | (?<!\S)[:;=8][-']?[)(DPpO|\\3*](?!\w)                   # emoticons
+    """,
+    flags=re.VERBOSE | re.ASCII,
+)
+_UNTOUCHED = re.compile(f"(?:{PROTECTED.pattern})|(?:{CODE_LIKE.pattern})", flags=re.VERBOSE | re.DOTALL)
 _MASK = re.compile(r"⟦\s*(\d+)\s*⟧")
 # The placeholder stands at the start or the end of a turn, white space round it.
 _CORE = re.compile(rf"\A((?:\s|{PLACEHOLDER})*)(.*?)((?:\s|{PLACEHOLDER})*)\Z", flags=re.DOTALL)
@@ -88,13 +104,22 @@ def mask(text: str) -> Masked:
 
 def mask_spans(text: str) -> tuple[str, tuple[str, ...]]:
     """A text with masks in the place of its protected spans, and these spans."""
+    return _mask_all(PROTECTED, text)
+
+
+def mask_from_repairs(text: str) -> tuple[str, tuple[str, ...]]:
+    """The same, with masks in the place of what looks like code besides."""
+    return _mask_all(_UNTOUCHED, text)
+
+
+def _mask_all(pattern: re.Pattern[str], text: str) -> tuple[str, tuple[str, ...]]:
     spans: list[str] = []
 
     def numbered(match: re.Match[str]) -> str:
         spans.append(match[0])
         return f"⟦{len(spans)}⟧"
 
-    return PROTECTED.sub(numbered, text), tuple(spans)
+    return pattern.sub(numbered, text), tuple(spans)
 
 
 def unmask_spans(text: str, spans: tuple[str, ...]) -> str:

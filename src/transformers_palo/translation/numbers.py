@@ -15,13 +15,14 @@
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache, lru_cache
 
 from .targets import Target
 
 
 # Digits with separators between them; a space only before a group of three.
-_NUMBER = re.compile(r"\d+(?:[.,٫٬'’·]\d+)*(?:[ \u00a0\u202f]\d{3}(?!\d))*")
+_NUMBER = re.compile(r"\d{1,3}(?:[ \u00a0\u202f]\d{3})+(?!\d)(?:[.,٫]\d+)?|\d+(?:[.,٫٬'’·]\d+)*")
 _WORD_AFTER = re.compile(r"[\s\u00a0-]*([^\W\d_][^\s\d,.;:!?،۔।。，、()]*)")
 _CJK_NUMERAL = re.compile(r"[〇零一二三四五六七八九十百千万萬亿億两]+")
 _CJK_DIGITS = {character: value for value, character in enumerate("〇一二三四五六七八九")} | {"零": 0, "两": 2}
@@ -34,14 +35,49 @@ _ENGLISH_UNITS = """zero one two three four five six seven eight nine ten eleven
 _ENGLISH_TENS = """twenty thirty forty fifty sixty seventy eighty ninety""".split()
 _ENGLISH_ORDINALS = """zeroth first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth
     thirteenth fourteenth fifteenth sixteenth seventeenth eighteenth nineteenth twentieth""".split()
-_ENGLISH_WORDS: dict[str, int] = (
+_ENGLISH_TWICE = """once twice thrice""".split()
+_ENGLISH_WORDS: dict[str, float] = (
     {word: value for value, word in enumerate(_ENGLISH_UNITS)}
     | {word: 10 * value for value, word in enumerate(_ENGLISH_TENS, start=2)}
+    | {f"{word[:-1]}ies": 10 * value for value, word in enumerate(_ENGLISH_TENS, start=2)}
+    | {f"{word[:-1]}ieth": 10 * value for value, word in enumerate(_ENGLISH_TENS, start=2)}
     | {word: value for value, word in enumerate(_ENGLISH_ORDINALS)}
-    | {"a": 1, "an": 1, "single": 1, "once": 1, "pair": 2, "both": 2, "couple": 2, "twice": 2, "double": 2, "half": 2}
-    | {"triple": 3, "quarter": 4, "dozen": 12, "dozens": 12, "noon": 12, "midnight": 12}
+    | {f"{word}s": value for value, word in enumerate(_ENGLISH_ORDINALS)}
+    | {word: value for value, word in enumerate(_ENGLISH_TWICE, start=1)}
+    | {
+        "a": 1,
+        "an": 1,
+        "single": 1,
+        "solo": 1,
+        "half": 0.5,
+        "halfway": 0.5,
+        "pair": 2,
+        "pairs": 2,
+        "both": 2,
+        "couple": 2,
+    }
+    | {"couples": 2, "double": 2, "twin": 2, "twins": 2, "duo": 2, "triple": 3, "trio": 3, "quarter": 4, "quarters": 4}
+    | {"decade": 10, "decades": 10, "teen": 10, "teens": 10, "teenage": 10, "teenager": 10, "teenagers": 10}
+    | {"dozen": 12, "dozens": 12, "noon": 12, "midnight": 12, "midday": 12, "century": 100}
 )
-_ENGLISH_SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "k": 1000, "m": 10**6}
+_ENGLISH_SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+_ENGLISH_SUFFIXES = _ENGLISH_SCALES | {"k": 1000, "m": 10**6, "bn": 10**9}
+_MONTHS = """January February March April May June July August September October November December""".split()
+_MONTH = re.compile(rf"\b(?:{'|'.join(f'{month}|{month[:3]}' for month in _MONTHS)}|Sept)\b")
+# Shares and times of the clock that languages write as words or as numbers: half -> 2 parts, 50 %, 30 minutes.
+_SHARES = {
+    "hal(?:f|ves)": (2, 30, 50, 0.5),
+    "quarters?": (4, 15, 45, 25, 75, 0.25),
+    "thirds?": (3, 33, 66),
+    "mid(?:night)": (0, 24),
+}
+_SHARE = re.compile(rf"\b(?:{'|'.join(f'({pattern})' for pattern in _SHARES)})\b", flags=re.IGNORECASE)
+_CLOCK = re.compile(r"\b([a-z]+(?:-five)?|\d+)(?: minutes)? (past|after|to|till|before|of) ([a-z]+|\d+)\b")
+_DAY_TIME = re.compile(
+    r"o['’]?clock|\bp\.?\s?m\b|afternoon|evening|\bnight\b|tonight|\bpast\b|\bquarter to\b", flags=re.IGNORECASE
+)
+_PM = re.compile(r"\bp\.?\s?m\b", flags=re.IGNORECASE)
+_FULL_HOUR = re.compile(r"(?<=\d):00\b")
 _MOST_SPELT_OUT = 12
 # 1/2 becomes a word in most languages, the 19th century in those that do not write XIX or 十九.
 _FRACTION = re.compile(r"(?<!\d)\d/\d(?!\d)")
@@ -58,37 +94,125 @@ def changed_numbers(source: str, translation: str, target: Target) -> tuple[set[
     written = _numbers(translation, target.scales, _readings)
     spelt = _cjk_numerals(translation) | _roman_numerals(translation)
     often_words = _FRACTION if spelt else _FRACTION_OR_ORDINAL
-    said = _numbers(often_words.sub(" ", source), _ENGLISH_SCALES, _english_readings)
-    said_in_words = _english_words(source)
-    afternoon = bool(re.search(r"\bp\.?m\b", source, flags=re.IGNORECASE))
+    said = _numbers(_FULL_HOUR.sub(" ", often_words.sub(" ", source)), _ENGLISH_SUFFIXES, _english_readings)
+    lost_words, added_words = _changed_counts(source, translation, target, said, written, spelt)
+    if not said and not written:
+        return lost_words, added_words
 
     found = set().union(*written, spelt)
-    lost = {
-        min(values)
+    lost = [
+        values
         for values in said
         if not values & found
-        and not any(_may_be_otherwise(value, source, found, afternoon) for value in values)
+        and not any(_may_be_otherwise(value, source, found) for value in values)
         and not any(_spelt_out(value, translation, target) for value in values)
+    ]
+    if lost and target.numerals:
+        words = _number_words(translation, target)
+        lost = [values for values in lost if not any(_in_words(value, source, words) for value in values)]
+    expected = _expected(source, said) if written else set()
+    added = [values for values in written if not values & expected]
+    return lost_words.union(map(min, lost)), added_words.union(map(min, added))
+
+
+def _changed_counts(
+    source: str, translation: str, target: Target, said: list[set[float]], written: list[set[float]], spelt: set[float]
+) -> tuple[set[float], set[float]]:
+    """Counts in words (two dogs) that the translation lacks, if it counts otherwise in words or digits (three dogs).
+
+    A count that is only lost may be said otherwise: as a dual, a pair, a compound.
+    """
+    counted = {float(_ENGLISH_WORDS[word]) for word in _COUNT.findall(source.lower())}
+    if not counted:
+        return set(), set()
+    found = set().union(*written, spelt)
+    added = (_counts(translation, target) | set().union(*(values for values in written if len(values) == 1))) - counted
+    if not added or not (added := added - _expected(source, said)):
+        return set(), set()
+    found |= {float(_CJK_DIGITS[character]) for character in translation if character in _CJK_DIGITS}
+    found |= _number_words(translation, target)
+    lost = {value for value in counted - found if not _spelt_out(value, translation, target)}
+    return (lost, added) if lost else (set(), set())
+
+
+def _counts(translation: str, target: Target) -> set[float]:
+    if target.counters:
+        numerals = re.findall(rf"(?<![{_CJK_CHARACTERS}第])([{_CJK_CHARACTERS}])(?=[{target.counters}])", translation)
+        return {float(_cjk_value(numeral)) for numeral in numerals} - {1.0}
+    known = _values_of_counts(target)
+    return {known[word] for word in _COUNTING_WORD.findall(translation.lower()) if word in known}
+
+
+@cache
+def _values_of_counts(target: Target) -> dict[str, float]:
+    forms = enumerate(target.counts, start=2)
+    return {form: float(value) for value, parts in forms for form in parts.split("/") if form}
+
+
+_CJK_CHARACTERS = "二三四五六七八九十两"
+_COUNT = re.compile(r"(?<![\w-])(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve)(?![\w-])")
+# Vowel signs are no \\w.
+_COUNTING_WORD = re.compile(r"[^\s.,;:!?،؛؟۔।\"«»“”()–—-]+")
+
+
+@lru_cache(maxsize=64)
+def _said_otherwise(source: str) -> frozenset[float]:
+    """Values that a translation may write as numbers, of the words of an English text."""
+    values = _english_words(source) | {0.0}
+    values |= {
+        float(_MONTHS.index(month)) + 1
+        for name in _MONTH.findall(source)
+        for month in _MONTHS
+        if month[:3] == name[:3]
     }
-    expected = {0.0}.union(*said, said_in_words, *_numbers(source, {}, _english_readings))
+    for match in _SHARE.finditer(source):
+        values.update(list(_SHARES.values())[(match.lastindex or 1) - 1])
+    if "half" in source.lower():
+        values |= {value + 0.5 for value in values}
+    for minutes, side, hour in _CLOCK.findall(source.lower()):
+        minute, hours = (
+            _english_words(word) | ({float(word)} if word.isdigit() else set()) for word in (minutes, hour)
+        )
+        if hours and side not in ("past", "after"):
+            values |= {60 - value for value in minute} | {value - 1 for value in hours}
+            values |= {11.0 + value for value in hours}
+            values |= {45.0, 30.0} & {60 - value for value in values}
+    return frozenset(values)
+
+
+def _expected(source: str, said: list[set[float]]) -> set[float]:
+    values = _said_otherwise(source).union(*said, *_numbers(source, {}, _english_readings))
     # 1960s: the sixties of the 20th century.
-    expected |= {part for value in expected if _is_decade(value, source) for part in (value % 100, value // 100 + 1)}
-    if afternoon:
-        expected |= {value + 12 for value in expected if value < 12}
-    added = {min(values) for values in written if not values & expected}
-    return lost, added
+    values = values | {
+        part for value in values if _is_decade(value, source) for part in (value % 100, value // 100 + 1)
+    }
+    if _DAY_TIME.search(source):
+        values = values | {value + 12 for value in values if value < 12}
+    return set(values)
 
 
 def _numbers(text: str, scales: dict[str, int], readings: Callable[[str], set[float]]) -> list[set[float]]:
     """What each number written in digits may mean; a `million` behind it may be part of it."""
     text = "".join(str(unicodedata.decimal(character)) if character.isdecimal() else character for character in text)
-    found = []
+    found: list[set[float]] = []
+    end_of_scale, scale_before = -1, 0
     for match in _NUMBER.finditer(text):
-        values = readings(match[0])
-        following = _WORD_AFTER.match(text, match.end())
+        values, scale, end = readings(match[0]), None, match.end()
+        following = _WORD_AFTER.match(text, end)
         if following and (scale := _scale_of(following[1].lower(), scales)):
             values |= {round(value * scale, 6) for value in values}
-        found.append(values)
+            end = following.start(1) + (1 if text[following.start(1)] in _CJK_LARGE else len(following[1]))
+        # 1億2500万 is one number, and so is 1 अरब 40 करोड़.
+        if (
+            found
+            and not text[end_of_scale : match.start()].strip()
+            and end_of_scale >= 0
+            and max(values) < scale_before
+        ):
+            found[-1] = {before + value for before in found[-1] for value in values} | found[-1]
+        else:
+            found.append(values)
+        end_of_scale, scale_before = (end, scale) if scale else (-1, 0)
     return found
 
 
@@ -146,12 +270,14 @@ def _roman_value(numeral: str) -> int:
 def _english_words(text: str) -> set[float]:
     """Values of number words: each word, and the sums and products of neighbours (`two hundred and five`)."""
     found: set[float] = set()
-    run: list[int] = []
+    run: list[float] = []
     for word in re.findall(r"[a-z]+|\S", text.lower()):
         if word in _ENGLISH_WORDS:
-            run.append(_ENGLISH_WORDS[word])
+            if not (word in ("a", "an") and run and run[-1] in (0.5, 1)):
+                run.append(_ENGLISH_WORDS[word])
         elif word in _ENGLISH_SCALES and run:
-            run.append((run.pop() or 1) * _ENGLISH_SCALES[word])
+            scale = _ENGLISH_SCALES[word]
+            run = [*run[:-1], run[-1] * scale] if scale == 100 else [sum(run) * scale]
         elif word not in ("and", "-"):
             found.update(_sums(run))
             run = []
@@ -159,8 +285,68 @@ def _english_words(text: str) -> set[float]:
     return found
 
 
-def _sums(run: list[int]) -> Iterable[float]:
-    return {float(sum(run[start:end])) for start in range(len(run)) for end in range(start + 1, len(run) + 1)}
+def _sums(run: Sequence[float]) -> Iterable[float]:
+    """Sums of neighbours, and years that are read in pairs: nineteen sixty-nine."""
+    if not run:
+        return set()
+    sums = {float(sum(run[start:end])) for start in range(len(run)) for end in range(start + 1, len(run) + 1)}
+    return sums | {
+        first * 100 + sum(run[index + 1 :])
+        for index, first in enumerate(run)
+        if 10 <= first <= 21 and run[index + 1 :]
+    }
+
+
+@cache
+def _words_of(target: Target) -> tuple[re.Pattern[str], dict[str, float], dict[str, float]]:
+    """A pattern of a language's number words, their values, and the values of those that multiply."""
+    words = {
+        part: float(value)
+        for value, parts in [*enumerate(target.numerals), *target.more_numerals.items()]
+        for part in parts.split("/")
+    }
+    scales = {word: float(scale) for word, scale in target.scales.items() if len(word) > 1}
+    longest_first = sorted({*words, *scales}, key=lambda word: (-len(word), word))
+    return re.compile("|".join(map(re.escape, longest_first))), words, scales
+
+
+def _number_words(text: str, target: Target) -> set[float]:
+    """Values of number words of a target: each, and the sums and products of neighbours."""
+    pattern, words, scales = _words_of(target)
+    text = text.lower()
+    found: set[float] = set()
+    run: list[float] = []
+    end = 0
+    for match in pattern.finditer(text):
+        gap = text[end : match.start()]
+        if len(gap) > _LONGEST_GAP or re.search(r"[.,،;:!?।۔]", gap):
+            found.update(_sums(run))
+            run = []
+        end = match.end()
+        if match[0] in scales:
+            # A hundred alone is one hundred; what stands before it multiplies.
+            factor = run.pop() if run and run[-1] < scales[match[0]] else 1.0
+            run.append(factor * scales[match[0]])
+        else:
+            run.append(words[match[0]])
+    return found | set(_sums(run))
+
+
+# Between the words of one number: an ending, a hyphen, an "and".
+_LONGEST_GAP = 7
+
+
+def _in_words(value: float, source: str, words: set[float]) -> bool:
+    """Whether number words say a value that the source writes in digits."""
+    if value in words:
+        return True
+    shares = {30: 0.5, 15: 0.25, 45: 0.75} if re.search(rf":{int(value):02d}\b", source) else {}
+    if re.search(rf"\b{value:g}\s?(%|percent|per cent)", source):
+        shares = {50: 0.5, 25: 0.25, 75: 0.75}
+    if share := shares.get(int(value)):
+        return any(word % 1 == share for word in words) or (share == 0.75 and 0.25 in words)
+    after_noon = _PM.search(source) and value < 12 and value + 12 in words
+    return bool(after_noon) or (f"{value:g}:45" in source and value + 1 in words)
 
 
 def _spelt_out(value: float, translation: str, target: Target) -> bool:
@@ -170,9 +356,9 @@ def _spelt_out(value: float, translation: str, target: Target) -> bool:
     return any(part in text for part in target.numerals[int(value)].split("/"))
 
 
-def _may_be_otherwise(value: float, source: str, found: set[float], afternoon: bool) -> bool:
+def _may_be_otherwise(value: float, source: str, found: set[float]) -> bool:
     # The name of a decade may be a word: the sixties.
-    return _is_decade(value, source) or (afternoon and value < 12 and value + 12 in found)
+    return _is_decade(value, source) or (value < 12 and value + 12 in found and bool(_PM.search(source)))
 
 
 def _is_decade(value: float, source: str) -> bool:

@@ -16,7 +16,7 @@
 import re
 from functools import cached_property
 
-from .english import FUNCTION_WORDS, UNITS, quoted_words, sentence_starts
+from .english import COMMON_ANSWERS, FUNCTION_WORDS, UNITS, is_bare_name, is_title, quoted_words, sentence_starts
 from .masking import without_spans
 from .scripts import count_scripts
 from .targets import Target
@@ -52,6 +52,8 @@ class Pair:
     @cached_property
     def leftovers(self) -> list[str]:
         """English words of the translation that are no names, units or quotations."""
+        if self.plain == self.plain_source and is_bare_name(self.plain):
+            return []
         return _latin_leftovers(self) if self.is_latin else _foreign_leftovers(self)
 
     @cached_property
@@ -81,7 +83,9 @@ def _latin_leftovers(pair: Pair) -> list[str]:
     """In a text in Latin letters: English function words, and words of the source that look like nothing but English."""
     quoted = quoted_words(pair.source)
     words_of_source = _LATIN_WORD.findall(pair.plain_source)
-    common = {word for word in words_of_source if word.islower()} | {word.lower() for word in words_of_source[:1]}
+    common = {word for word in words_of_source if word.islower()}
+    if not is_title(pair.plain_source):
+        common |= {word.lower() for word in words_of_source[:1]}
     spelling = re.compile(pair.target.english_spellings or r"(?!)")
     known = pair.target.loanwords | UNITS
     words = _LATIN_WORD.findall(pair.plain)
@@ -96,6 +100,11 @@ def _latin_leftovers(pair: Pair) -> list[str]:
             in_a_name = all(title in words_of_source and title.istitle() for title in titles)
             if not in_a_name:
                 left.append(word)
-        elif lower in common and (word == lower or index == 0) and len(word) > 2 and spelling.search(lower):
+        elif (
+            lower in common
+            and (word == lower or index == 0)
+            and len(word) > 2
+            and (spelling.search(lower) or lower in COMMON_ANSWERS)
+        ):
             left.append(word)
     return left

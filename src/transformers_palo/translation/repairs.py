@@ -16,8 +16,9 @@
 import re
 import unicodedata
 from collections.abc import Callable
+from functools import cache
 
-from .masking import mask_spans, unmask_spans
+from .masking import mask_from_repairs, unmask_spans
 from .scripts import script_of
 from .targets import Target
 
@@ -28,7 +29,7 @@ def repair(text: str, target: Target) -> tuple[str, tuple[str, ...]]:
     Returns:
         The text, and the names of the repairs that changed it.
     """
-    masked, spans = mask_spans(text)
+    masked, spans = mask_from_repairs(text)
     done = []
     for name, function in REPAIRS.items():
         repaired = function(masked, target)
@@ -95,15 +96,42 @@ def _full_stop(text: str, target: Target) -> str:
         text = re.sub(r"(?<=[^\s|])\s*\|(?=\s|$)", "।", text) if not re.search(r"^\s*\|", text, re.MULTILINE) else text
 
     def own(match: re.Match[str]) -> str:
-        before = text[: match.start()]
-        word = re.split(r"[\s.(«“「]", before)[-1]
+        before, after = text[: match.start()], text[match.end() :]
         last = next((character for character in reversed(before.rstrip(_CLOSING)) if script_of(character)), "")
-        in_list = re.search(r"(?:\A|\n)\s*\d+\Z", before)
-        if in_list or word in target.abbreviations or not last or script_of(last) not in target.scripts:
+        if not last or script_of(last) not in target.scripts or _is_abbreviated(before, after, target):
             return match[0]
         return target.full_stop
 
     return re.sub(rf"(?<=[^\s.])[ \u00a0]*\.(?=\s|$|[{re.escape(_CLOSING)}]|[^\W\d_a-zA-Z])(?!\.)", own, text)
+
+
+_WORD_BEFORE = re.compile(r"[^\s.(«“「।۔]*\Z")
+_WORD_AFTER = re.compile(r"\s*([^\s.(«“「।۔]+)\.")
+_ABBREVIATED_BEFORE = re.compile(r"([^\s.(«“「।۔]+)\.\s*[^\s.]*\Z")
+_LIST_MARKER = re.compile(r"(?:\A|\n)\s*(?:\d+|(\S+))\Z")
+
+
+def _is_abbreviated(before: str, after: str, target: Target) -> bool:
+    """Whether a full stop belongs to a list's number or letter, an abbreviation or an initial."""
+    word = _WORD_BEFORE.search(before)[0]  # type: ignore[index]  # matches anything
+    if word in target.abbreviations:
+        return True
+    goes_on = after.strip(_CLOSING + " \u00a0")
+    marker = _LIST_MARKER.search(before)
+    if marker and (not marker[1] or (goes_on and _is_initial(word, target))):
+        return True
+    if not _is_initial(word, target):
+        return False
+    # The names of some letters are words as well: one letter alone tells nothing, two do.
+    following, preceding = _WORD_AFTER.match(after), _ABBREVIATED_BEFORE.search(before)
+    beside = [match[1] for match in (following, preceding) if match]
+    return (len(word) == 1 and bool(goes_on)) or any(
+        other in target.abbreviations or _is_initial(other, target) for other in beside
+    )
+
+
+def _is_initial(word: str, target: Target) -> bool:
+    return len(word) == 1 or word in target.initials
 
 
 _CLOSING = '"”»」』)）]'
@@ -131,7 +159,7 @@ def _spacing(text: str, target: Target) -> str:
     if own:
         text = re.sub(rf"(?<=[{re.escape(own)}])(?=[^\W_]|[«“⟦])", " ", text)
     text = re.sub(
-        rf"(?<=[^\s])[ \u00a0\u202f]+(?=[{re.escape(low)}](?:[\s{re.escape(_CLOSING)}{re.escape(low)}]|[^\W\d_]|$))",
+        rf"(?<=[^\s«])[ \u00a0\u202f]+(?=[{re.escape(low)}](?:[\s{re.escape(_CLOSING)}{re.escape(low)}]|[^\W\d_]|$))",
         "",
         text,
     )
@@ -142,9 +170,9 @@ def _french_spacing(text: str, target: Target) -> str:
     """A no-break space before ; : ! ? and within « »."""
     if target.spacing != "french":
         return text
-    text = re.sub(r"«[ \u00a0\u202f]*", "«\u00a0", text)
+    text = re.sub(r"«[ \u00a0\u202f]*(?=\S)", "«\u00a0", text)
     text = re.sub(r"(?<=\S)[ \u00a0\u202f]*»", "\u00a0»", text)
-    text = re.sub(r"(?<=[^\s;:!?«(\[/])[ \u00a0\u202f]*([;!?])", "\u00a0\\1", text)
+    text = re.sub(r"(?<=[^\s;:!?«(\[/])[ \u00a0\u202f]*([;!?])(?=[\s»\")\]*_…;:!?⟦]|$)", "\u00a0\\1", text)
     return re.sub(
         r"(?<=[^\s;:!?\d])[ \u00a0\u202f]*:(?=[\s\u00a0]|$)|(?<=\d)[ \u00a0\u202f]*:(?=[\s\u00a0]|$)", "\u00a0:", text
     )
@@ -161,19 +189,34 @@ def _inverted_marks(text: str, target: Target) -> str:
     def open_it(match: re.Match[str]) -> str:
         lead, sentence = _LEAD.match(match[1]).groups()  # type: ignore[union-attr]  # matches anything
         opening = "¿" if "?" in match[2] else "¡" if "!" in match[2] else ""
-        if not opening or opening in sentence or not sentence:
+        if not opening or opening in sentence or not sentence or "=" in sentence:
+            return match[0]
+        # A quotation may be of any language, and Yahoo! is a name.
+        if _in_quotation(match[1]) or re.match(r"\s+[^\W\d_A-ZÁÉÍÓÚÑ]", text[match.end() :]):
             return match[0]
         # The mark stands where the question begins, which may be behind a comma: Hola, ¿cómo está?
         if opening == "¿" and (asked := re.search(rf"(?<=, ){_SPANISH_QUESTION}", sentence, flags=re.IGNORECASE)):
             return f"{lead}{sentence[: asked.start()]}¿{sentence[asked.start() :]}{match[2]}"
         return f"{lead}{opening}{sentence}{match[2]}"
 
-    return _SENTENCE.sub(open_it, text)
+    return _sentences(target.abbreviations).sub(open_it, text)
+
+
+def _in_quotation(beginning: str) -> bool:
+    return beginning.count("«") > beginning.count("»") or beginning.count("“") > beginning.count("”")
 
 
 # What stands before a sentence: spaces, quotation marks, list markers.
-_LEAD = re.compile(r"([\s\"«“(*_\-–—•]*)(.*)", flags=re.DOTALL)
-_SENTENCE = re.compile(r"((?:[^.!?…\n]|(?<=\d)\.(?=\d))+)([.!?…]+)")
+_LEAD = re.compile(r"([\s\"«“(*_\-–—•»”)\]]*)(.*)", flags=re.DOTALL)
+
+
+@cache
+def _sentences(abbreviations: tuple[str, ...]) -> re.Pattern[str]:
+    """A sentence and its final marks; within it are abbreviations, initials, and marks that no space follows."""
+    short = "|".join(map(re.escape, abbreviations))
+    return re.compile(
+        rf"((?:(?<![^\W_])(?:{short}|[A-ZÁÉÍÓÚÑ])\.(?=\s+\S)|[^.!?…\n]|[.!?…]+(?=[^\s.!?…\"»”)\]*_¿¡]))++)([.!?…]*)"
+    )
 
 
 REPAIRS: dict[str, Callable[[str, Target], str]] = {

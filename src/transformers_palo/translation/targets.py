@@ -23,7 +23,7 @@ from typing import Literal
 from ..languages import Language, get_language
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Target:
     """A language to translate into.
 
@@ -41,10 +41,16 @@ class Target:
         spacing: Round punctuation: `"none"` between characters, `"french"` before high marks, or `"plain"`.
         inverted: Whether questions and exclamations begin with an inverted mark.
         abbreviations: Words behind which a full stop ends no sentence.
+        initials: Names of letters, some of them words as well: full stops behind two of them end no sentence.
         rivals: ISO 639-1 codes of languages in the same script that it is told apart from by a few words.
         neighbours: The same, of languages so close that short sentences do not tell.
+        frequent_words: Common words that the rivals do not have.
+        frequent_elsewhere: Code of a neighbour -> common words of it that the language does not have.
         foreign_letters: Letters of its script that only its neighbours use.
         numerals: Parts of words for 0 to 12, alternatives divided by `/`.
+        more_numerals: The same for further numbers and for shares; what a language adds up (sixty-five) is added up.
+        counts: Whole words that count 2 to 12, alternatives divided by `/`; none where they mean something else as well.
+        counters: Characters that follow a count written in Chinese characters.
         scales: Words that multiply the number before them.
         english_spellings: What only English words look like (a regular expression), for a target in Latin script.
         loanwords: English words that are its own as well, though they look so.
@@ -66,10 +72,16 @@ class Target:
     spacing: Literal["plain", "none", "french"] = "plain"
     inverted: bool = False
     abbreviations: tuple[str, ...] = ()
+    initials: frozenset[str] = frozenset()
     rivals: tuple[str, ...] = ()
     neighbours: tuple[str, ...] = ()
+    frequent_words: frozenset[str] = frozenset()
+    frequent_elsewhere: Mapping[str, frozenset[str]] = field(default_factory=dict)
     foreign_letters: str = ""
     numerals: tuple[str, ...] = ()
+    more_numerals: Mapping[float, str] = field(default_factory=dict)
+    counts: tuple[str, ...] = ()
+    counters: str = ""
     scales: dict[str, int] = field(default_factory=dict)
     english_spellings: str = ""
     loanwords: frozenset[str] = frozenset()
@@ -100,12 +112,15 @@ _LOANS = frozenset(
     snowboard software spa spaghetti spam speaker spray standing stand steak stock stop string surf sushi sweat sweatshirt
     swing t-shirt taekwondo tandem tank tarot taxi tennis test thermos thriller ticket toast tofu top totem tram tramway
     trolley tweed van vodka volley volleyball wagon walkie-talkie web week-end weekend western whisky wi-fi wifi windsurf
-    yak yoga zigzag zoo zoom""".split()
+    yak yoga zigzag zoo zoom
+    animal animals bat bus cap car chair four fruit grand image lion long man metal office on once orange beige plane plate
+    restaurant round six son table tan ten train van vase no""".split()
 )
 
 # Characters of one written form only, the ones that betray it most often.
 _TRADITIONAL = (
     "這個們來時說國會過對車還沒為於後發現見觀點問題門間開關學習電話語讀請讓認識記設計論證評詞譯試該詳誤謝變親書畫圖"
+    "氣灘陽歡遊戲衝潔淨緊隨絲織網線級給統總結終繞繼續維編緣繪節範築籃簡類糧絕帶擁擠擺拋換據擔攝擊損揮掛攜準滿漢漸濕濟灣無燒獨獎獲環畢異當療監盤眾確碼禮稱穩競筆"
     "與嗎並顏紅藍綠黃銀錢鐵長張東兩幾樣樹樓橋機構條業樂熱狀態燈爐頭頁順須顯飛馬鳥魚龍麼廣場處產實寫歲買賣邊遠進運達"
 )
 _SIMPLIFIED = (
@@ -130,6 +145,8 @@ _ENTRIES = (
         marks=_FULL_WIDTH,
         spacing="none",
         foreign_letters=_TRADITIONAL,
+        more_numerals={2: "双/对/俩"},
+        counters="只个名位条张辆艘匹头棵朵座把件本杯瓶块片架台间层排种群人岁盏顶根幅幢栋盘碗",
         scales=_CJK_SCALES,
         refusals=(
             r"(抱歉|对不起|很遗憾)[，,].{0,12}(无法|不能)",
@@ -158,6 +175,14 @@ _ENTRIES = (
         quotes=("«\u00a0", "\u00a0»"),
         spacing="french",
         rivals=("en", "de"),
+        frequent_elsewhere={
+            "es": frozenset("el los las una con por está están del al pero muy".split()),
+            "pt": frozenset("o os um uma com não do dos em ao são está".split()),
+            "it": frozenset("gli di che nel della è sono per sul alla dei con una".split()),
+        },
+        frequent_words=frozenset(
+            "le la les un une des du de et est dans sur avec pour qui au aux il elle ils elles à en ce cette ces se son sa ne pas y".split()
+        ),
         neighbours=("es", "it", "pt"),
         numerals=(
             "zéro",
@@ -172,8 +197,24 @@ _ENTRIES = (
             "neuf",
             "dix",
             "onze",
-            "douze",
+            "douze/douzaine",
         ),
+        more_numerals={
+            0.25: "quart",
+            0.5: "demi/moitié",
+            13: "treize",
+            14: "quatorze",
+            15: "quinze",
+            16: "seize",
+            20: "vingt",
+            30: "trent",
+            40: "quarant",
+            50: "cinquant",
+            60: "soixant",
+            80: "quatre-vingt",
+            100: "cent",
+        },
+        counts=("deux", "trois", "quatre", "cinq", "six", "sept", "huit", "", "dix", "onze", "douze"),
         scales={"mille": 1000, "million": 10**6, "millions": 10**6, "milliard": 10**9, "milliards": 10**9, "k": 1000},
         english_spellings=r"[kw]|sh|^th|th$|th[ei]|ee|oo|ck|gh|ey$|ay$|ly$|ry$|ty$|ness$|ings?$|[^i]ed$|[^aeiouy]ch$|[^aeiouéèrn]d$|"
         r"rd$(?<!ard)(?<!ord)|g$(?<!ang)(?<!ong)|ful$|thers?$",
@@ -213,7 +254,18 @@ _ENTRIES = (
         terminators="…",
         quotes=("«", "»"),
         inverted=True,
+        abbreviations=tuple(
+            "Sr Sra Srta Sres Dr Dra Ud Uds Vd Vds Prof Lic Ing Av Avda núm n.º pág p.ej ej Mr Mrs Ms St Jr".split()
+        ),
         rivals=("en", "de"),
+        frequent_elsewhere={
+            "fr": frozenset("des et dans est une avec du au qui sur elle".split()),
+            "pt": frozenset("um uma com não do dos em ao são seu sua também".split()),
+            "it": frozenset("il gli di che nel della è sono per sul alla dei".split()),
+        },
+        frequent_words=frozenset(
+            "el la los las y un una unos unas de del con que por para su sus al se está están hay lo".split()
+        ),
         neighbours=("pt", "fr", "it"),
         numerals=(
             "cero",
@@ -230,6 +282,35 @@ _ENTRIES = (
             "once",
             "doce",
         ),
+        more_numerals={
+            0.25: "cuarto de/cuarta parte/y cuarto",
+            0.5: "medi/mitad",
+            13: "trece",
+            14: "catorce",
+            15: "quince",
+            16: "dieciséis",
+            17: "diecisiete",
+            18: "dieciocho",
+            19: "diecinueve",
+            20: "veint",
+            30: "treint",
+            40: "cuarent",
+            50: "cincuent",
+            60: "sesent",
+            70: "setent",
+            80: "ochent",
+            90: "novent",
+            100: "cien",
+            200: "doscient",
+            300: "trescient",
+            400: "cuatrocient",
+            500: "quinient",
+            600: "seiscient",
+            700: "setecient",
+            800: "ochocient",
+            900: "novecient",
+        },
+        counts=("dos", "tres", "cuatro", "cinco", "seis", "siete", "ocho", "nueve", "diez", "once", "doce"),
         scales={"mil": 1000, "millón": 10**6, "millones": 10**6, "k": 1000},
         english_spellings=r"[kw]|sh|th|ee|oo|ck|gh|ph|ss|tt|pp|ff|mm|dd|gg|bb|ly$|ness$|ing$|ings$|ed$|ch$|tch|[^aeou]y$|"
         r"[bcfghkmpqtv]$|[lnr]d$|[^aeiou]s$|tion|ght",
@@ -271,11 +352,16 @@ _ENTRIES = (
         terminators="…",
         quotes=("«", "»"),
         rivals=("uk", "be"),
+        frequent_elsewhere={
+            "uk": frozenset("і та з що є це його вони як під біля".split()),
+            "bg": frozenset("се са е го ги че като ще".split()),
+        },
+        frequent_words=frozenset("и что это или из есть его её как он она они рядом".split()),
         foreign_letters="іїєґўІЇЄҐЎ",
         numerals=(
             "нол/нул",
             "один/одн/перв",
-            "дв/втор/пар/оба/обе",
+            "дв/втор/пара/пару/пары/паре/парой/оба /обе /обоих/обеих/обоим/обеим",
             "тр",
             "четыр/четвер/четвёр",
             "пят",
@@ -287,6 +373,49 @@ _ENTRIES = (
             "одиннадцат",
             "двенадцат",
         ),
+        more_numerals={
+            0.25: "четверть",
+            0.5: "половин/пол",
+            1.5: "полтор",
+            12: "двенадцат/дюжин",
+            13: "тринадцат",
+            14: "четырнадцат",
+            15: "пятнадцат",
+            16: "шестнадцат",
+            17: "семнадцат",
+            18: "восемнадцат",
+            19: "девятнадцат",
+            20: "двадцат",
+            30: "тридцат",
+            40: "сорок",
+            50: "пятьдесят/пятидесят",
+            60: "шестьдесят/шестидесят",
+            70: "семьдесят/семидесят",
+            80: "восемьдесят/восьмидесят",
+            90: "девяност",
+            100: "сто/сот",
+            200: "двести/двухсот",
+            300: "триста/трёхсот/трехсот",
+            400: "четыреста",
+            500: "пятьсот",
+            600: "шестьсот",
+            700: "семьсот",
+            800: "восемьсот",
+            900: "девятьсот",
+        },
+        counts=(
+            "два/две/двух/двое/двумя/двум",
+            "три/трёх/трех/трое/тремя/трём/трем",
+            "четыре/четырёх/четырех/четверо/четырьмя",
+            "пять/пяти/пятеро/пятью",
+            "шесть/шести/шестеро/шестью",
+            "семь/семи/семеро",
+            "восемь/восьми",
+            "девять/девяти",
+            "десять/десяти",
+            "одиннадцать/одиннадцати",
+            "двенадцать/двенадцати",
+        ),
         scales={
             "тыс": 1000,
             "тысяч": 1000,
@@ -297,6 +426,9 @@ _ENTRIES = (
             "миллиона": 10**6,
             "миллионов": 10**6,
             "млрд": 10**9,
+            "миллиард": 10**9,
+            "миллиарда": 10**9,
+            "миллиардов": 10**9,
         },
         refusals=(
             r"(извините|к сожалению|простите),?[^.]{0,30}(не могу|не в состоянии)",
@@ -337,6 +469,19 @@ _ENTRIES = (
         quotes=("「", "」"),
         spacing="none",
         foreign_letters=_SIMPLIFIED,
+        more_numerals={
+            1: "ひと",
+            2: "双/両/ふた/ペア",
+            3: "みっ",
+            4: "よん/よっ",
+            5: "いつ",
+            6: "むっ",
+            7: "なな",
+            8: "やっ",
+            9: "ここの",
+            10: "とお",
+        },
+        counters="つ人匹頭台本枚冊個羽軒杯隻艘着足輪名脚機棟",
         scales=_CJK_SCALES,
         refusals=(
             r"(申し訳(ありません|ございません)|すみません)(が)?、?.{0,20}(できません|できかねます)",
@@ -366,12 +511,13 @@ _ENTRIES = (
         marks=_ARABIC_MARKS,
         quotes=("«", "»"),
         rivals=("ur",),
+        frequent_words=frozenset("في على هذه هذا التي الذي إلى مع أن هو هي".split()),
         neighbours=("fa",),
         foreign_letters="ٹڈڑےںپچژگھہیک",
         numerals=(
             "صفر",
             "واحد/أول/أحد",
-            "اثن/زوج/ثان/كلا/كلتا/ان/ين",
+            "اثن/زوج/ثان/كلا /كلاهما/كلتا/ان/ين",
             "ثلاث/ثالث",
             "أربع/رابع",
             "خمس/خامس",
@@ -383,7 +529,57 @@ _ENTRIES = (
             "أحد عشر/إحدى عشرة",
             "اثنا عشر/اثني عشر/اثنتا عشرة/اثنتي عشرة",
         ),
-        scales={"ألف": 1000, "آلاف": 1000, "ألفا": 1000, "مليون": 10**6, "ملايين": 10**6, "مليار": 10**9},
+        more_numerals={
+            0.25: "ربع",
+            0.5: "نصف",
+            11: "أحد عشر/إحدى عشرة",
+            12: "اثنا عشر/اثني عشر/اثنتا عشرة/اثنتي عشرة/الثانية عشرة/دزينة",
+            13: "ثلاثة عشر/ثلاث عشرة/الثالثة عشرة",
+            14: "أربعة عشر/أربع عشرة/الرابعة عشرة",
+            15: "خمسة عشر/خمس عشرة/الخامسة عشرة",
+            16: "ستة عشر/ست عشرة/السادسة عشرة",
+            17: "سبعة عشر/سبع عشرة/السابعة عشرة",
+            18: "ثمانية عشر/ثماني عشرة/الثامنة عشرة",
+            19: "تسعة عشر/تسع عشرة/التاسعة عشرة",
+            20: "عشرون/عشرين",
+            30: "ثلاثون/ثلاثين",
+            40: "أربعون/أربعين",
+            50: "خمسون/خمسين",
+            60: "ستون/ستين",
+            70: "سبعون/سبعين",
+            80: "ثمانون/ثمانين",
+            90: "تسعون/تسعين",
+            100: "مئة/مائة/مئات",
+            200: "مئتا/مئتي/مائتا/مائتي",
+            300: "ثلاثمائة/ثلاثمئة",
+            400: "أربعمائة/أربعمئة",
+            500: "خمسمائة/خمسمئة",
+            600: "ستمائة/ستمئة",
+            700: "سبعمائة/سبعمئة",
+            800: "ثمانمائة/ثمانمئة",
+            900: "تسعمائة/تسعمئة",
+            2000: "ألفا /ألفان/ألفي",
+            2 * 10**6: "مليونا /مليونان/مليوني",
+        },
+        counts=(
+            "",
+            "ثلاثة/ثلاث/وثلاثة/وثلاث",
+            "أربعة/أربع/وأربعة/وأربع",
+            "خمسة/خمس/وخمسة/وخمس",
+            "ستة/ست/وستة/وست",
+            "سبعة/سبع/وسبعة/وسبع",
+            "ثمانية/ثماني/وثمانية/وثماني",
+            "تسعة/تسع/وتسعة/وتسع",
+        ),
+        scales={
+            "ألف": 1000,
+            "آلاف": 1000,
+            "ألفا": 1000,
+            "مليون": 10**6,
+            "ملايين": 10**6,
+            "مليار": 10**9,
+            "مليارات": 10**9,
+        },
         refusals=(
             r"(آسف|عذرًا|عذرا|أعتذر|للأسف)[،,]?[^.]{0,30}لا (أستطيع|يمكنني)",
             r"لا (أستطيع|يمكنني) (ترجمة|تقديم|مساعدت|المساعدة|الإجابة|تحديد)",
@@ -422,7 +618,13 @@ _ENTRIES = (
         terminators="।॥…",
         full_stop="।",
         foreign_letters="ळ",
-        abbreviations=("डॉ", "श्री", "श्रीमती", "प्रो", "मि", "कि", "मी", "सेमी", "किमी", "ई", "पू", "रु", "नं"),
+        abbreviations=tuple(
+            """डॉ श्री श्रीमती सुश्री प्रो मि मिस कु पं स्व कि मी सेमी किमी ग्रा ई पू रु नं सं पृ लि प्रा कं उप मो बि वि
+            बी डी एफ एच एम एन एस टी डब्ल्यू डब्लू क्यू वाई ज़ेड जेड""".split()
+        ),
+        initials=frozenset(
+            "ए बी सी डी ई एफ जी एच आई जे के एल एम एन ओ पी क्यू आर एस टी यू वी डब्ल्यू डब्लू एक्स वाई ज़ेड जेड".split()
+        ),
         numerals=(
             "शून्य",
             "एक/पहल",
@@ -438,7 +640,64 @@ _ENTRIES = (
             "ग्यारह",
             "बारह",
         ),
-        scales={"सौ": 100, "हज़ार": 1000, "हजार": 1000, "लाख": 10**5, "करोड़": 10**7, "मिलियन": 10**6, "बिलियन": 10**9},
+        more_numerals={
+            0.25: "चौथाई/सवा",
+            0.5: "आध/साढ़े/साढ़े",
+            0.75: "पौने/पौन",
+            1.5: "डेढ़/डेढ़",
+            2.5: "ढाई",
+            12: "दर्जन",
+            13: "तेरह",
+            14: "चौदह",
+            15: "पंद्रह/पन्द्रह",
+            16: "सोलह",
+            17: "सत्रह/सतरह",
+            18: "अठारह/अट्ठारह",
+            19: "उन्नीस",
+            20: "बीस",
+            21: "इक्कीस",
+            22: "बाईस",
+            23: "तेईस",
+            24: "चौबीस",
+            25: "पच्चीस",
+            26: "छब्बीस",
+            27: "सत्ताईस",
+            28: "अट्ठाईस/अठाईस",
+            29: "उनतीस",
+            30: "तीस",
+            31: "इकतीस/इकत्तीस",
+            32: "बत्तीस",
+            33: "तैंतीस",
+            34: "चौंतीस",
+            35: "पैंतीस",
+            36: "छत्तीस",
+            40: "चालीस",
+            45: "पैंतालीस",
+            48: "अड़तालीस",
+            50: "पचास",
+            52: "बावन",
+            55: "पचपन",
+            60: "साठ",
+            65: "पैंसठ",
+            70: "सत्तर",
+            75: "पचहत्तर",
+            80: "अस्सी",
+            85: "पचासी",
+            90: "नब्बे",
+            95: "पचानवे",
+            99: "निन्यानवे",
+        },
+        counts=("दो", "तीन", "चार", "पाँच/पांच", "छह/छः", "सात", "आठ", "नौ", "दस", "ग्यारह", "बारह"),
+        scales={
+            "सौ": 100,
+            "हज़ार": 1000,
+            "हजार": 1000,
+            "लाख": 10**5,
+            "करोड़": 10**7,
+            "अरब": 10**9,
+            "मिलियन": 10**6,
+            "बिलियन": 10**9,
+        },
         refusals=(
             r"(क्षमा करें|माफ़ करें|माफ करें|मुझे खेद है)[^।]{0,30}(नहीं कर सक|असमर्थ|नहीं दे सक)",
             r"मैं .{0,40}(अनुवाद|सहायता|मदद|पहचान).{0,12}नहीं (कर|दे) सक",
@@ -474,7 +733,13 @@ _ENTRIES = (
         characters_per_token=2.6,
         terminators="।॥…",
         full_stop="।",
-        abbreviations=("ডা", "ড", "মি", "মো", "কি", "সে", "খ্রি", "নং", "প্রফে"),
+        abbreviations=tuple(
+            """ডা ড মি মিস মো মোসা কি সে খ্রি নং প্রফে অধ্যা প্রা লি পূ রু দ্র পৃ বি ডি এফ এইচ এল এম এন এস টি ডব্লিউ ডব্লু
+            কিউ ওয়াই জেড""".split()
+        ),
+        initials=frozenset(
+            "এ বি সি ডি ই এফ জি এইচ আই জে কে এল এম এন ও পি কিউ আর এস টি ইউ ভি ডব্লিউ ডব্লু এক্স ওয়াই জেড".split()
+        ),
         foreign_letters="ৰৱ",
         numerals=(
             "শূন্য",
@@ -491,7 +756,61 @@ _ENTRIES = (
             "এগার",
             "বার",
         ),
-        scales={"শ": 100, "শত": 100, "হাজার": 1000, "লাখ": 10**5, "লক্ষ": 10**5, "কোটি": 10**7, "মিলিয়ন": 10**6},
+        more_numerals={
+            0.25: "সিকি/সোয়া/চতুর্থাংশ",
+            0.5: "অর্ধ/আধ/সাড়ে/সাড়ে",
+            1.5: "দেড়/দেড়",
+            2.5: "আড়াই/আড়াই",
+            12: "ডজন/দ্বাদশ",
+            13: "তের",
+            14: "চৌদ্দ/চোদ্দ",
+            15: "পনের",
+            16: "ষোল",
+            17: "সতের",
+            18: "আঠার/আঠের",
+            19: "উনিশ/ঊনিশ/ঊনবিংশ",
+            20: "বিশ/কুড়ি/কুড়ি/বিংশ",
+            21: "একুশ/একবিংশ",
+            22: "বাইশ",
+            23: "তেইশ",
+            24: "চব্বিশ",
+            25: "পঁচিশ",
+            26: "ছাব্বিশ",
+            27: "সাতাশ",
+            28: "আটাশ",
+            29: "ঊনত্রিশ/উনত্রিশ",
+            30: "ত্রিশ/তিরিশ",
+            35: "পঁয়ত্রিশ",
+            40: "চল্লিশ",
+            45: "পঁয়তাল্লিশ",
+            48: "আটচল্লিশ",
+            50: "পঞ্চাশ",
+            55: "পঞ্চান্ন",
+            60: "ষাট",
+            65: "পঁয়ষট্টি",
+            70: "সত্তর",
+            75: "পঁচাত্তর",
+            80: "আশি",
+            85: "পঁচাশি",
+            90: "নব্বই",
+            95: "পঁচানব্বই",
+            99: "নিরানব্বই",
+            100: "একশ/শত",
+        },
+        counts=tuple(
+            "/".join(f"{part}{classifier}" for part in parts.split("/") for classifier in ("", "টি", "টা", "জন"))
+            for parts in ("দুই/দু", "তিন", "চার", "পাঁচ", "ছয়/ছ", "সাত", "আট", "নয়", "দশ", "এগারো", "বারো")
+        ),
+        scales={
+            "শ": 100,
+            "শত": 100,
+            "হাজার": 1000,
+            "লাখ": 10**5,
+            "লক্ষ": 10**5,
+            "কোটি": 10**7,
+            "মিলিয়ন": 10**6,
+            "বিলিয়ন": 10**9,
+        },
         refusals=(
             r"(দুঃখিত|মাফ করবেন|ক্ষমা করবেন)[^।]{0,40}(পারছি না|পারি না|পারব না|অক্ষম)",
             r"আমি .{0,40}(অনুবাদ|সাহায্য|শনাক্ত).{0,14}(পারছি না|পারি না|পারব না)",
@@ -521,8 +840,12 @@ _ENTRIES = (
         marks=_ARABIC_MARKS,
         letters={"ي": "ی", "ى": "ی", "ك": "ک", "ه": "ہ"},
         rivals=("ar",),
+        frequent_words=frozenset("ہے ہیں کے کی کا میں اور سے کو پر ایک یہ".split()),
         neighbours=("fa",),
-        abbreviations=("ڈاکٹر", "پروفیسر"),
+        abbreviations=tuple("ڈاکٹر پروفیسر مسٹر مسز مس ایف ایچ ایم ایس ڈبلیو کیو زیڈ".split()),
+        initials=frozenset(
+            "الف اے بی سی ڈی ای ایف جی ایچ آئی جے کے ایل ایم این او پی کیو آر ایس ٹی یو وی ڈبلیو ایکس وائی زیڈ".split()
+        ),
         numerals=(
             "صفر",
             "ایک/پہل",
@@ -538,6 +861,49 @@ _ENTRIES = (
             "گیارہ",
             "بارہ",
         ),
+        more_numerals={
+            0.25: "چوتھائی/سوا",
+            0.5: "آدھ/ساڑھے/نصف",
+            0.75: "پون",
+            1.5: "ڈیڑھ",
+            2.5: "ڈھائی",
+            12: "درجن",
+            13: "تیرہ",
+            14: "چودہ",
+            15: "پندرہ",
+            16: "سولہ",
+            17: "سترہ",
+            18: "اٹھارہ",
+            19: "انیس",
+            20: "بیس",
+            21: "اکیس",
+            22: "بائیس",
+            23: "تئیس",
+            24: "چوبیس",
+            25: "پچیس",
+            26: "چھبیس",
+            27: "ستائیس",
+            28: "اٹھائیس",
+            29: "انتیس",
+            30: "تیس",
+            35: "پینتیس",
+            40: "چالیس",
+            45: "پینتالیس",
+            48: "اڑتالیس",
+            50: "پچاس",
+            52: "باون",
+            55: "پچپن",
+            60: "ساٹھ",
+            65: "پینسٹھ",
+            70: "ستر",
+            75: "پچھتر",
+            80: "اسی",
+            85: "پچاسی",
+            90: "نوے",
+            95: "پچانوے",
+            99: "ننانوے",
+        },
+        counts=("دو", "تین", "چار", "پانچ", "چھ", "سات", "آٹھ", "", "دس", "گیارہ", "بارہ"),
         scales={"سو": 100, "ہزار": 1000, "لاکھ": 10**5, "کروڑ": 10**7, "ملین": 10**6, "ارب": 10**9},
         refusals=(
             r"(معذرت|معاف کیجیے|معاف کریں|افسوس)[^۔]{0,40}(نہیں کر سک|قاصر|نہیں دے سک)",
