@@ -233,6 +233,16 @@ class TestRun:
         assert summary.accepted["ne"] == 12
         assert check_run(tmp_path / "run")["ne"].accepted == 12
 
+    def test_german_is_a_target_though_the_model_does_not_speak_it(self, tmp_path, serve):
+        phrases = {"Where is the dog?": "Wo ist der Hund?", "It sits in the garden.": 'Er sitzt im "Garten" .'}
+        (tmp_path / "phrases.json").write_text(json.dumps({"German": phrases}))
+        server = serve(phrases=tmp_path / "phrases.json")
+        turns = [{"from": role, "value": text} for role, text in zip(("human", "gpt"), phrases, strict=True)]
+        wanted = job(tmp_path, [{"id": 1, "conversations": turns}], languages=["German"])
+        assert translate_file(wanted, Endpoint(server.base_url)).accepted == {"de": 1}
+        (line,) = read_lines(tmp_path / "run" / "de.jsonl")
+        assert [turn["value"] for turn in line["conversations"]] == ["Wo ist der Hund?", "Er sitzt im „Garten“."]
+
     def test_the_cause_of_a_rejection_is_kept(self, tmp_path, serve):
         server = serve(content_faults=0.5)
         translate_file(

@@ -931,17 +931,21 @@ _ENTRIES = (
 
 # Words that are spelt the same in both.
 _ENGLISH_AND_GERMAN = frozenset(
-    """also am an arm art as bad bald ball band bank best bin bitter blank blind block blond boot bot butter camera
-    computer den des detail diagonal die dies digital dock doll dominant elegant elf extra fair fall fand fast
-    fern final finger fish fit flora form formal fund gab garage garden gift global gold golden grab halt hammer
-    hand hang hell her hier hinter hob horizontal hotel hunger ideal in instrument intelligent international job
-    kind kiosk kitten lag lamp land last lava liberal lift lila links live log lose mag mast material maximal mild
-    minimal minus mitten mixer modern monitor monument motor museum name national neon nest neutral normal not nun
-    offline optimal oral orchester original oval parallel park partner per person pilot pink pizza plan planet
-    plastic plus pony post pro problem radio rat real regional relevant rest rose rot sack sage sand sank sauna
-    see sensor service so sofa sport spring start stern still studio such super symbol system tag tat team tee
-    text tier tiger tolerant total tourist tunnel uniform via video villa violet wagen wall war warm warmer was
-    wasp water watt weg wild will wind winter wolf zebra zebras zone""".split()
+    """also am an arena arm art as bad balance bald ball band bank best bin bitter blank blind block blond boot bot
+    butter camera campus chaos code computer container cousin demo den des designer detail diagonal die dies
+    digital dock doll dominant drone echo ego elegant elf experiment extra fair fall fan fand fast fern festival
+    final finger fish fit flora form formal format fund gab garage garden gift global gold golden golfer grab halt
+    hammer hand hang hell her hier hinter hit hob horizontal hotel hunger ideal illusion in instrument intelligent
+    international jaguar job jogger kind kiosk kitten lag lamp land laptop last lava liberal lift lila limit links
+    live log logo lose mag manager mast material maximal mega mild minimal minus mitten mixer mode modern moment
+    monitor monument motor museum name national neon nest neutral normal not nun offline optimal option oral
+    orchester original oval palette parallel park partner pause per person pilot pink pizza plan planet plastic
+    plus pony pool post pro problem quiz radio rat real regional relevant reporter rest rose rot rucksack sack
+    safari sage salon sand sank sauna scooter see sensor service silo skateboarder skyline snob snowboarder so
+    sofa song souvenir sponsor sport spring start stern still studio such super surfer symbol system tablet tag
+    tat team tee teenager tempo text tier tiger tolerant total tourist trainer transport trick tunnel uniform
+    union update via video villa violet virus wagen wall war warm warmer was wasp water watt weg wild will wind
+    winter wolf zebra zebras zombie zone""".split()
 )
 
 # No language of PALO's, and so not among `languages.LANGUAGES`: a target all the same.
