@@ -83,7 +83,10 @@ class Server:
                 headers = dict(re.findall(r"^([^:\r\n]+):\s*(.*?)\r$", head.lower(), flags=re.MULTILINE))
                 body = await self.read_body(headers, reader)
                 method, path, _ = head.split(" ", 2)
-                if path.startswith(("/v1/files", "/v1/batches")):
+                if self.key and headers.get("authorization") != f"bearer {self.key.lower()}":
+                    said = f"Incorrect API key provided: {headers.get('authorization')}"
+                    await self.send(writer, 401, {"error": {"message": said, "code": "invalid_api_key"}})
+                elif path.startswith(("/v1/files", "/v1/batches")):
                     await self.batches.answer(method, path, body, writer)
                 else:
                     await self.answer(headers, body, writer)
@@ -102,9 +105,6 @@ class Server:
         return body
 
     async def answer(self, headers: dict[str, str], body: bytes, writer: asyncio.StreamWriter) -> None:
-        if self.key and headers.get("authorization") != f"bearer {self.key.lower()}":
-            said = f"Incorrect API key provided: {headers.get('authorization')}"
-            return await self.send(writer, 401, {"error": {"message": said, "code": "invalid_api_key"}})
         request = json.loads(body)
         if request["model"] == "unknown":
             return await self.send(writer, 404, {"error": {"message": "no such model", "code": "model_not_found"}})

@@ -202,6 +202,19 @@ def test_a_wrong_model_is_told_before_anything_is_sent_as_a_batch(tmp_path, serv
     assert not logged(server, "U")
 
 
+def test_the_key_stays_in_the_environment(tmp_path, serve, monkeypatch):
+    server = serve(key="sk-very-secret")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
+    translate_file(job(tmp_path), Endpoint(server.base_url), None, Batching(wait=False))
+    files = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
+    assert any(path.parent.name == "batches" for path in files)
+    assert not any(b"sk-very-secret" in path.read_bytes() for path in files)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-another-secret")
+    with pytest.raises(FatalEndpointError, match="401") as error:
+        translate_file(job(tmp_path), Endpoint(server.base_url), None, SMALL)
+    assert "sk-another-secret" not in str(error.value)
+
+
 def test_an_endpoint_without_batches(tmp_path, server, monkeypatch):
     from transformers_palo.llm.batch_api import BatchApi
 
