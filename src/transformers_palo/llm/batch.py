@@ -354,7 +354,7 @@ class BatchClient(ChatClient):
                     seen.add(custom_id)
                     if isinstance(result, FatalEndpointError):
                         fatal = result
-                    keeping.append(self._keep(request, result, seconds))
+                    keeping.append(self._keep_result(request, result, seconds))
                 await asyncio.gather(*keeping)
         if left_out := row.requests - len(seen):
             self.usage.retries["left out"] += left_out
@@ -364,7 +364,7 @@ class BatchClient(ChatClient):
         if fatal is not None:
             raise fatal
 
-    async def _keep(self, request: ChatRequest, result: Reply | EndpointError, seconds: float) -> None:
+    async def _keep_result(self, request: ChatRequest, result: Reply | EndpointError, seconds: float) -> None:
         if isinstance(result, Reply):
             if self._journal.find(request) is None:
                 await self._journal.record(request, result, max(0.0, seconds))
