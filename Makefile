@@ -9,12 +9,13 @@ export TOKENIZERS_PARALLELISM ?= false
 # One process alone: a thread for every core.
 ALL_CORES := env -u OMP_NUM_THREADS
 
-.PHONY: help setup quickstart test test-oldest bench quality format clean
+.PHONY: help setup quickstart test test-oldest test-remote-code bench quality format clean
 
 help:
 	@echo "make quickstart  train a small PALO offline and ask it in ten languages (outputs/quickstart/)"
 	@echo "make test        the whole test suite"
 	@echo "make test-oldest the whole test suite with the oldest Transformers that is supported"
+	@echo "make test-remote-code  published code in a second environment, with four versions of Transformers (minutes)"
 	@echo "make bench       measure against Transformers' Llava, json and datasets (benchmarks/results/)"
 	@echo "make quality     ruff and mypy"
 	@echo "make format      let ruff mend what it can"
@@ -32,7 +33,7 @@ quickstart: setup
 
 test: setup
 	$(BIN)/python -m modeling_tests.upstream.fetch
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu and not vllm"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -rs -m "not slow and not gpu and not vllm"
 
 OLDEST := .venv-oldest
 OLDEST_TRANSFORMERS := 5.18.0
@@ -45,7 +46,10 @@ $(OLDEST)/.installed: pyproject.toml constraints.txt
 
 test-oldest: $(OLDEST)/.installed
 	$(OLDEST)/bin/python -m modeling_tests.upstream.fetch
-	$(OLDEST)/bin/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu and not vllm"
+	$(OLDEST)/bin/python -m pytest -n 2 --dist loadfile -rs -m "not slow and not gpu and not vllm"
+
+test-remote-code: setup
+	$(BIN)/python -m pytest -m slow -rP modeling_tests/publishing/test_second_environment.py
 
 bench: setup
 	$(ALL_CORES) $(BIN)/python -m benchmarks.processor

@@ -2,9 +2,11 @@
 
 python -m benchmarks.bench_translation [--records N] [--memory-records N]
 
-A server on the loopback interface answers after 100 ms. Compared are `palo translate run`'s way (prompts, journal,
-checks, repairs) at concurrency 64, a loop of `AsyncOpenAI` that sends the same requests at the same concurrency and
-keeps nothing, and one request at a time. Memory is the whole command's, `import torch` included, sampled as it runs.
+A cheap server on the loopback interface (`benchmarks.translation_server`) answers after 100 ms. Compared are
+`palo translate run`'s way (prompts, journal, checks, repairs) at concurrency 64, loops of `AsyncOpenAI` that send the
+same requests at the same concurrency and keep nothing (with the package's default transport, and with the aiohttp one
+that `palo` uses), and one request at a time. Memory is the whole command's, `import torch` included, sampled as it
+runs against a server that answers at once.
 """
 
 import argparse
@@ -16,10 +18,12 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
-from modeling_tests.translation.conftest import Loopback, Servers, make_records, write_records
 
 from transformers_palo.llm import Endpoint
 from transformers_palo.translation.masking import mask
@@ -33,26 +37,62 @@ from .common import Report
 LATENCY = 0.1
 CONCURRENCY = 64
 LANGUAGE = "hi"
-ONE_AT_A_TIME = 100
+ONE_AT_A_TIME = 30
 ROUNDS = 9
 
+Row = tuple[str, ...]
 
-def requests_of(records: list[dict]) -> list[dict]:
-    """The requests that the pipeline sends for the first turns of records, as `openai` takes them."""
-    prompter = Prompter("dictionary", get_target(LANGUAGE), {})
+
+def question(number: int) -> str:
+    """What `benchmarks.translation_server` has an answer for; all are different."""
+    return f"<image>\nWhat is next to the {number % 97}. object from the left, behind picture {number}?"
+
+
+def write_questions(path: Path, count: int) -> Path:
+    """A file of records of one question: as many requests as records."""
+    with path.open("w", encoding="utf-8") as file:
+        for number in range(count):
+            turns = [{"from": "human", "value": question(number)}]
+            record = {"id": f"{number:012}", "image": f"coco/{number:012}.jpg", "conversations": turns}
+            file.write(("[" if number == 0 else ",\n") + json.dumps(record))
+        file.write("]")
+    return path
+
+
+def requests_of(count: int) -> list[dict]:
+    """The requests that the pipeline sends for these records, as `openai` takes them."""
+    prompter = Prompter("fixed", get_target(LANGUAGE), {})
     requests = []
-    for record in records:
-        masked = mask(record["conversations"][0]["value"])
-        request = prompter.turn_request(Turn("human", masked.text), [])
+    for number in range(count):
+        request = prompter.turn_request(Turn("human", mask(question(number)).text), [])
         requests.append({"model": request.model, "messages": list(request.messages), **request.parameters})
     return requests
 
 
-async def bare_loop(server: Loopback, requests: list[dict], concurrency: int) -> float:
+@contextmanager
+def serving(latency: float) -> Iterator[str]:
+    """The base URL of a server in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.translation_server", str(latency)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        yield f"http://127.0.0.1:{process.stdout.readline().strip()}/v1"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def answered(base_url: str) -> int:
+    """How many requests a server has answered."""
+    return int(urllib.request.urlopen(base_url).read())
+
+
+async def bare_loop(base_url: str, requests: list[dict], concurrency: int, aiohttp: bool = False) -> float:
     """Requests a second of `AsyncOpenAI` with a semaphore."""
     import openai
 
-    client = openai.AsyncOpenAI(base_url=server.base_url, api_key="none", max_retries=0)
+    transport = openai.DefaultAioHttpClient() if aiohttp else None
+    client = openai.AsyncOpenAI(base_url=base_url, api_key="none", max_retries=0, http_client=transport)
     slots = asyncio.Semaphore(concurrency)
 
     async def one(request: dict) -> None:
@@ -66,91 +106,81 @@ async def bare_loop(server: Loopback, requests: list[dict], concurrency: int) ->
     return len(requests) / elapsed
 
 
-def pipeline(server: Loopback, records: list[dict], folder: Path) -> tuple[float, int]:
-    """Requests a second of a run with a new journal, and how many there were."""
-    path = write_records(folder / "records.json", records)
-    began = time.perf_counter()
-    summary = translate_file(
-        Job(path, folder / "run", [LANGUAGE], "dictionary"), Endpoint(server.base_url, CONCURRENCY)
-    )
-    elapsed = time.perf_counter() - began
-    assert not summary.unanswered
-    return summary.usage.answered / elapsed, summary.usage.answered
+def pipeline(base_url: str, input: Path) -> float:
+    """Requests a second of a run with a new journal."""
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        summary = translate_file(
+            Job(input, Path(folder) / "run", [LANGUAGE], "fixed"), Endpoint(base_url, CONCURRENCY)
+        )
+        elapsed = time.perf_counter() - began
+    assert not summary.unanswered and not summary.rejected
+    return summary.usage.answered / elapsed
 
 
-def single_question_records(count: int) -> list[dict]:
-    """Records of one question, all different: as many requests as records."""
-    records = make_records(count)
-    for number, record in enumerate(records):
-        question = f"<image>\nWhat is next to the {number % 97}. object from the left, behind picture {number}?"
-        record["conversations"] = [{"from": "human", "value": question}]
-    return records
-
-
-def measure_throughput(server: Loopback, count: int) -> list[tuple[str, str, str, str]]:
-    """Requests a second of the three ways."""
-    records = single_question_records(count)
-    requests = requests_of(records)
-    # In turn, so that what disturbs the machine disturbs them alike; the first round warms up.
-    bare, ours = [], []
+def measure_throughput(base_url: str, count: int, folder: Path) -> list[Row]:
+    """Requests a second, in turn, so that what disturbs the machine disturbs all alike; the first round warms up."""
+    input, requests = write_questions(folder / "questions.json", count), requests_of(count)
+    contenders = {
+        "one request at a time": lambda: asyncio.run(bare_loop(base_url, requests[:ONE_AT_A_TIME], 1)),
+        "bare AsyncOpenAI loop, concurrency 64": lambda: asyncio.run(bare_loop(base_url, requests, CONCURRENCY)),
+        "the same with its aiohttp transport": lambda: asyncio.run(bare_loop(base_url, requests, CONCURRENCY, True)),
+        "palo translate, concurrency 64": lambda: pipeline(base_url, input),
+    }
+    rates: dict[str, list[float]] = {name: [] for name in contenders}
+    processor: dict[str, list[float]] = {name: [] for name in contenders}
     for number in range(ROUNDS + 1):
-        bare_rate = asyncio.run(bare_loop(server, requests, CONCURRENCY))
-        with tempfile.TemporaryDirectory() as folder:
-            our_rate, sent = pipeline(server, records, Path(folder))
-        assert sent == count
-        if number:
-            bare.append(bare_rate)
-            ours.append(our_rate)
-    single = asyncio.run(bare_loop(server, requests[:ONE_AT_A_TIME], 1))
-    ratios = sorted(one / other for one, other in zip(ours, bare, strict=True))
-    our_median = statistics.median(ours)
+        for name, contender in contenders.items():
+            began = time.process_time()
+            rate = contender()
+            if number:
+                rates[name].append(rate)
+                processor[name].append(time.process_time() - began)
+    single, bare, bare_aiohttp, _ = rates.values()
+    sent = [ONE_AT_A_TIME, count, count, count]
     return [
-        ("one request at a time", f"{single:.1f}", "", ""),
         (
-            "bare AsyncOpenAI loop, concurrency 64",
-            f"{statistics.median(bare):.0f}",
-            f"{statistics.median(bare) / single:.1f}",
-            "",
-        ),
-        (
-            "palo translate, concurrency 64",
-            f"{our_median:.0f}",
-            f"{our_median / single:.1f}",
-            f"{statistics.median(ratios):.2f} ({ratios[ROUNDS // 4]:.2f}-{ratios[-1 - ROUNDS // 4]:.2f})",
-        ),
+            name,
+            f"{statistics.median(own):.1f}",
+            f"{1000 * statistics.median(processor[name]) / requests_sent:.2f} ms",
+            *(_ratio(own, other) for other in (single, bare, bare_aiohttp)),
+        )
+        for (name, own), requests_sent in zip(rates.items(), sent, strict=True)
     ]
 
 
-def measure_memory(server: Loopback, count: int, folder: Path) -> list[tuple[str, str]]:
-    """Resident memory of the whole command at shares of the work."""
-    path = folder / "many.json"
-    with path.open("w", encoding="utf-8") as file:
-        for number, record in enumerate(single_question_records(count)):
-            file.write(("[" if number == 0 else ",\n") + json.dumps(record))
-        file.write("]")
+def _ratio(own: Sequence[float], other: Sequence[float]) -> str:
+    if own is other:
+        return ""
+    ratios = sorted(one / another for one, another in zip(own, other, strict=True))
+    quarter = len(ratios) // 4
+    return f"{statistics.median(ratios):.2f} ({ratios[quarter]:.2f}-{ratios[-1 - quarter]:.2f})"
+
+
+def measure_memory(base_url: str, input: Path, folder: Path) -> list[Row]:
+    """Resident memory of the whole command over a file, and how long it took."""
     palo = Path(sys.executable).with_name("palo")
-    options = ["--input", path, "--output-dir", folder / "memory", "--languages", LANGUAGE, "--model", "dictionary"]
-    command = [palo, "translate", "run", *options, "--base-url", server.base_url, "--concurrency", "64"]
+    options = ["--input", input, "--output-dir", folder / f"run-{input.stem}", "--languages", LANGUAGE]
+    command = [palo, "translate", "run", *options, "--model", "fixed", "--base-url", base_url]
+    before, began = answered(base_url), time.perf_counter()
     process = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    watched, before = psutil.Process(process.pid), server.count()
-    samples: dict[int, float] = {}
-    peak = 0.0
+    watched, samples = psutil.Process(process.pid), []
     while process.poll() is None:
         try:
-            resident = watched.memory_info().rss / 2**20
+            samples.append((answered(base_url) - before, watched.memory_info().rss / 2**20))
         except psutil.NoSuchProcess:
             break
-        peak = max(peak, resident)
-        share = 10 * (server.count() - before) // count
-        if share in (1, 5, 9):
-            samples.setdefault(share, resident)
         time.sleep(0.5)
     assert process.wait() == 0
-    rows = [
-        (f"after {count * share // 10:,} records", f"{resident:.0f} MiB")
-        for share, resident in sorted(samples.items())
-    ]
-    return [*rows, ("the most, over the whole run", f"{peak:.0f} MiB")]
+    total = answered(base_url) - before
+    rows = []
+    for share in (0.1, 0.5, 0.9):
+        done, resident = min(samples, key=lambda sample: abs(sample[0] - share * total))
+        rows.append((f"after {done:,} requests", f"{resident:.0f} MiB"))
+    peak = max(resident for _, resident in samples)
+    rows.append((f"the most, over all {total:,} requests", f"{peak:.0f} MiB"))
+    print(f"{input.name}: {time.perf_counter() - began:.0f} s", flush=True)
+    return rows
 
 
 def main() -> None:
@@ -159,23 +189,34 @@ def main() -> None:
     parser.add_argument("--memory-records", type=int, default=100_000)
     args = parser.parse_args()
     report = Report("translation", "Translation pipeline", "cpu")
-    with tempfile.TemporaryDirectory() as name, Servers(Path(name)) as servers:
-        server = servers.start(latency=LATENCY)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
         report.text(
-            f"A server on the loopback interface that answers after {LATENCY * 1000:.0f} ms, in a process of its own on the same "
-            f"{os.cpu_count()} cores; {args.records:,} different requests a round, {ROUNDS} rounds in turn; medians, in brackets the middle half.",
+            f"A server on the loopback interface, in a process of its own on the same {os.cpu_count()} cores.",
             "## Throughput",
+            f"It answers after {LATENCY * 1000:.0f} ms; {args.records:,} different requests a round, {ROUNDS} rounds in turn; "
+            "medians of the rates and of each round's ratios, in brackets the middle half.",
         )
-        report.table(
-            ("", "requests a second", "times one at a time", "times the bare loop"),
-            measure_throughput(server, args.records),
-        )
-        fast = servers.start()
+        with serving(LATENCY) as base_url:
+            report.table(
+                (
+                    "",
+                    "requests a second",
+                    "processor time of each",
+                    "times one at a time",
+                    "times the bare loop",
+                    "times the aiohttp loop",
+                ),
+                measure_throughput(base_url, args.records, folder),
+            )
         report.text(
             "## Memory",
-            f"Resident memory of the command over {args.memory_records:,} records; `import transformers_palo` alone takes most.",
+            f"Resident memory of the command over {args.memory_records:,} records, answered at once; `import transformers_palo` "
+            "alone takes most.",
         )
-        report.table(("", "resident"), measure_memory(fast, args.memory_records, Path(name)))
+        with serving(0) as base_url:
+            input = write_questions(folder / "many.json", args.memory_records)
+            report.table(("", "resident"), measure_memory(base_url, input, folder))
     report.write()
 
 

@@ -126,7 +126,7 @@ def main() -> None:
         f"them. {arguments.repeats} runs, each in a process of its own, the file in the system's cache: the median, with "
         "minimum and maximum. Memory is the resident peak; what the interpreter and its imports have is in it, and stands "
         "beside it.",
-        f"Besides: {', '.join(f'{name} {importlib.metadata.version(name)}' for name in ('ijson', 'pyarrow', 'datasets'))}.",
+        f"Besides: {', '.join(f'{name} {importlib.metadata.version(name)}' for name in ('pyarrow', 'datasets'))}.",
         "`palo data prepare` reads, validates, repairs, opens the header of every image (once), finds duplicate ids and "
         "writes parquet shards.",
     )

@@ -1,7 +1,8 @@
 """Teach a PALO something new in one language: from pictures and records, as you would have them, to a measured gain.
 
 The quickstart's model (made first, if it is missing) has never been asked in Urdu which of two digits is the smaller one.
-Put your own pictures, questions and answers in the place of these.
+Put your own pictures, questions and answers in the place of these. What an earlier run has done is not done again; remove
+outputs/your-language to begin anew.
 
 python examples/finetune_your_language.py
 """
@@ -9,6 +10,7 @@ python examples/finetune_your_language.py
 import json
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +23,15 @@ QUESTION, ANSWER = "چھوٹا ہندسہ کون سا ہے؟", "چھوٹا ہن�
 START, WORK = Path("outputs/quickstart/model"), Path("outputs/your-language")
 
 
-def write_records(name: str, count: int, scans: list, rng: np.random.Generator) -> list[dict]:
+def palo(*arguments: str) -> None:
+    subprocess.run([sys.executable, "-m", "transformers_palo.cli.main", *arguments], check=True)
+
+
+def write_records(name: str, count: int, scans: list, seed: int) -> list[dict]:
     """Pictures, and a JSON file of records about them in LLaVA's format."""
+    path, rng = WORK / f"{name}.json", np.random.default_rng(seed)
+    if path.exists():
+        return json.loads(path.read_text(encoding="utf-8"))
     (WORK / name).mkdir(parents=True, exist_ok=True)
     records = []
     for number in range(count):
@@ -31,7 +40,7 @@ def write_records(name: str, count: int, scans: list, rng: np.random.Generator) 
         answer = ANSWER.format(min(canvas.digits))
         turns = [{"from": "human", "value": f"<image>\n{QUESTION}"}, {"from": "gpt", "value": answer}]
         records.append({"id": str(number), "image": f"{name}/{number}.png", "conversations": turns})
-    (WORK / f"{name}.json").write_text(json.dumps(records, ensure_ascii=False), encoding="utf-8")
+    path.write_text(json.dumps(records, ensure_ascii=False), encoding="utf-8")
     return records
 
 
@@ -51,11 +60,12 @@ def share_right(model: Path, records: list[dict]) -> float:
 
 if __name__ == "__main__":
     if not START.is_dir():
-        subprocess.run(["palo", "quickstart", "--output-dir", str(START.parent)], check=True)
+        palo("quickstart", "--output-dir", str(START.parent))
     training_scans, held_out_scans = split_scans(load_scans(), held_out_share=0.15, seed=0)  # as in the quickstart
-    write_records("train", 1600, training_scans, np.random.default_rng(0))
-    test = write_records("test", 200, held_out_scans, np.random.default_rng(1))
-    subprocess.run(["palo", "data", "prepare", "--config", "examples/data/your_language.yaml"], check=True)
-    subprocess.run(["palo", "train", "--config", "examples/finetune_your_language.yaml"], check=True)
+    write_records("train", 1600, training_scans, seed=0)
+    test = write_records("test", 200, held_out_scans, seed=1)
+    if not (WORK / "prepared").is_dir():
+        palo("data", "prepare", "--config", "examples/data/your_language.yaml")
+    palo("train", "--config", "examples/finetune_your_language.yaml")
     before, after = share_right(START, test), share_right(WORK / "run" / "model", test)
     print(f"Right on {len(test)} pictures that it has never seen: {before:.0%} before, {after:.0%} after.")

@@ -9,6 +9,7 @@ python examples/translate_llava_instruct.py [--output-dir DIR] [--base-url URL -
 import argparse
 import json
 import re
+import shutil
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -91,6 +92,9 @@ def main() -> None:
             print(f"  {examples[0]['english']}\n  {examples[0]['translation']}\n  {examples[0]['detail']}")
 
     training_file = args.output_dir / "data" / "train.jsonl"
+    shutil.rmtree(
+        training_file.parent, ignore_errors=True
+    )  # this example's own, of the last time: build overwrites nothing
     counts = build([run], training_file, include_english=source, seed=0)
     print(f"\n{training_file}: {counts.records.total()} records ({dict(counts.records)})")
 

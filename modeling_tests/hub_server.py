@@ -25,6 +25,8 @@ from .card_metadata import card_errors, card_metadata
 
 
 TOKEN = "hf_" + "loopback" * 4
+# May read, and nothing else.
+READ_TOKEN = "hf_" + "readonly" * 4
 USER = "user"
 # Files from this size on, and weights of any size, go through LFS.
 LFS_BYTES = 10_000
@@ -99,6 +101,7 @@ class HubServer:
         self.lfs_uploads: list[str] = []
         self.lock = threading.Lock()
         self._interruption: Callable[[str, str], bool] | None = None
+        self._answered_first = False
         hub = self
 
         class BoundHandler(_Handler):
@@ -126,12 +129,13 @@ class HubServer:
             "HF_TOKEN": TOKEN,
         }
 
-    def interrupt(self, when: Callable[[str, str], bool] | None) -> None:
+    def interrupt(self, when: Callable[[str, str], bool] | None, after: bool = False) -> None:
         """Reset the connection of every request for which `when(method, path)` is true, until told otherwise.
 
-        The head of such a request, and some of its body if it has one, are read first.
+        The head of such a request, and some of its body if it has one, are read first; `after`: what it asks for is done,
+        and only the answer is lost.
         """
-        self._interruption = when
+        self._interruption, self._answered_first = when, after
 
     def interrupts(self, method: str, path: str) -> bool:
         return self._interruption is not None and self._interruption(method, path)
@@ -212,7 +216,8 @@ class _Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         self.query = parse_qs(parts.query)
         self.hub.requests.append((self.command, parts.path))
-        if self.hub.interrupts(self.command, parts.path):
+        self.is_lost = self.hub.interrupts(self.command, parts.path)
+        if self.is_lost and not self.hub._answered_first:
             self._reset()
             return
         self.body = self._read_body()
@@ -238,15 +243,18 @@ class _Handler(BaseHTTPRequestHandler):
             return b"".join(chunks)
         return self.rfile.read(int(self.headers.get("Content-Length") or 0))
 
-    def _reset(self) -> None:
+    def _reset(self, body_is_read: bool = False) -> None:
         """Read a little, then send a TCP reset, as a router that forgot the connection does."""
-        if length := int(self.headers.get("Content-Length") or 0):
+        if not body_is_read and (length := int(self.headers.get("Content-Length") or 0)):
             self.rfile.read(min(1024, length // 2))
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close_connection = True
         self.connection.close()
 
     def _send(self, content: bytes, status: int = 200, headers: dict[str, str] | None = None) -> None:
+        if self.is_lost:
+            self._reset(body_is_read=True)
+            return
         self.send_response(status)
         for name, value in {"Content-Type": "application/json", **(headers or {})}.items():
             self.send_header(name, value)
@@ -277,15 +285,20 @@ class _Handler(BaseHTTPRequestHandler):
     # ---- who may do what
 
     def _is_user(self) -> bool:
-        return self.headers.get("Authorization") == f"Bearer {TOKEN}"
+        return self.headers.get("Authorization") in (f"Bearer {TOKEN}", f"Bearer {READ_TOKEN}")
 
     def _must_be_user(self) -> None:
         if not self._is_user():
             raise _Problem(401, "", "Invalid credentials in Authorization header")
 
+    def _must_write(self) -> None:
+        self._must_be_user()
+        if self.headers.get("Authorization") != f"Bearer {TOKEN}":
+            raise _Problem(403, "", "You must use a token with write access")
+
     def _repo(self, repo_id: str, to_write: bool = False) -> Repo:
         if to_write:
-            self._must_be_user()
+            self._must_write()
         repo = self.hub.repos.get(repo_id)
         if repo is None or (repo.private and not self._is_user()):
             raise _Problem(404 if self._is_user() else 401, "RepoNotFound", "Repository not found")
@@ -301,7 +314,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def whoami(self) -> None:
         self._must_be_user()
-        self._send_json({"type": "user", "name": USER, "auth": {"type": "access_token"}, "orgs": []})
+        role = "write" if self.headers.get("Authorization") == f"Bearer {TOKEN}" else "read"
+        token = {"displayName": "loopback", "role": role}
+        auth = {"type": "access_token", "accessToken": token}
+        self._send_json({"type": "user", "name": USER, "auth": auth, "orgs": []})
 
     def validate(self) -> None:
         """What the Hub says about a card's metadata, as far as its documentation says what it wants."""
@@ -310,7 +326,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send_json({"errors": found, "warnings": []}, 400 if errors else 200)
 
     def create(self) -> None:
-        self._must_be_user()
+        self._must_write()
         asked = json.loads(self.body)
         repo_id = f"{asked.get('organization') or USER}/{asked['name']}"
         if not repo_id.startswith(f"{USER}/"):
@@ -472,3 +488,19 @@ def _entry(path: str, blob: Blob) -> dict[str, Any]:
     if blob.is_lfs:
         entry["lfs"] = {"size": len(blob.content), "oid": blob.sha256, "pointerSize": 134}
     return entry
+
+
+def main() -> None:
+    """Serve until Ctrl-C: `python -m modeling_tests.hub_server`, and in another shell what it prints."""
+    with HubServer() as hub:
+        print(*(f"export {name}={value}" for name, value in hub.environment.items()), sep="\n", flush=True)
+        # Who is in its cache already is not asked for.
+        print("export HF_HOME=$(mktemp -d)", flush=True)
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            print(*(f"{name}: {len(repo.branches['main']) - 1} commits" for name, repo in hub.repos.items()), sep="\n")
+
+
+if __name__ == "__main__":
+    main()

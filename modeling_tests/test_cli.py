@@ -1,5 +1,7 @@
 """The `palo` command as a shell runs it."""
 
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -83,6 +85,40 @@ def test_a_users_mistake_is_one_line_without_a_traceback(here, arguments, compla
     lines = [line for line in err.splitlines() if line.startswith("palo: error:")]
     assert len(lines) == 1
     assert complaint in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["x" * 300 + ".png", "What?"], "No image at '" + "x" * 77 + "...'"),
+        (["a\0b.png", "What?"], "No image at"),
+        (["caf\udce9.png", "What?"], "No image at"),
+        ([str(SHARED), "What?"], "No image at"),
+        (["What\udcff?"], "The question is no UTF-8 text: character 5 of it"),
+        (["  "], "The question is empty"),
+    ],
+)
+def test_odd_arguments_are_one_line_too(here, arguments, complaint):
+    code, out, err = here("ask", *arguments, "--model", MODEL)
+    assert (code, out) == (1, "")
+    (line,) = err.splitlines()
+    assert complaint in line
+
+
+@pytest.mark.parametrize("question", ["Pourquoi ? " * 30, "\u0928" * 300, "a\0b", "no/such/../file?"])
+def test_a_question_that_can_be_no_path(here, question):
+    """Longer than a file name may be, or with what no file name holds."""
+    code, out, err = here("ask", question, "--model", MODEL, "--max-new-tokens", "2", "--device", "cpu", "--json")
+    assert code == 0, err
+    assert json.loads(out)["question"] == question
+
+
+def test_a_picture_with_an_odd_name(here, tmp_path):
+    """A file name of bytes that are no UTF-8, as an old camera or archive leaves it."""
+    odd = tmp_path / os.fsdecode(b"caf\xe9 - \xff.png")
+    odd.write_bytes(Path(PICTURE).read_bytes())
+    code, _, err = here("ask", str(odd), "What?", "--model", MODEL, "--max-new-tokens", "2", "--device", "cpu")
+    assert code == 0, err
 
 
 def test_debug_shows_the_traceback():

@@ -1,13 +1,14 @@
 """Batches: labels as the original's where it was right, nothing cut into, nothing lost without a name."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
-from datasets import Dataset, Image, List
+from datasets import Dataset, Features, Image, List, Value, load_from_disk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transformers_palo.data.collation import PaloDataCollator
+from transformers_palo.data.collation import LOST, PaloDataCollator, RowEvent, count_events
 from transformers_palo.data.lengths import has_images, num_tokens
 from transformers_palo.data.sampling import ModalityLengthSampler
 from transformers_palo.training.templates import chat_template
@@ -19,8 +20,10 @@ from .training_data import examples, golden_example, golden_records, image_examp
 PREPROCESSED = read_json(SHARED / "train_preprocessed.json")
 # The original zeroes the labels of these ("tokenization mismatch"): they are supervised here.
 ZEROED = {"edge_answer_has_role", "edge_question_has_eos", "edge_unk_in_text"}
-# Rejected when data is prepared, or without the number of images that their text has.
-NOT_COMPARED = {"edge_ends_with_human", "edge_empty_answer", "edge_text_literal_image"}
+# A placeholder without an image, which the original takes for an image: it is text here, and the answer is the same.
+LITERAL = {"edge_text_literal_image"}
+# Rejected by name when data is prepared; the original zeroes them, too.
+REJECTED = {"edge_ends_with_human", "edge_empty_answer"}
 
 
 def expanded(reference: dict, image_token_id: int, tokens_per_image: int) -> tuple[list[int], list[int]]:
@@ -44,20 +47,35 @@ def test_labels_are_the_originals_where_it_was_right(variant, name, request):
     collator = PaloDataCollator(processor)
     tokens_per_image = {"processor": 16, "ldp_processor": 4}[name]
     references = {item["id"]: item for item in PREPROCESSED[f"{variant}.max2048"]}
-    compared = 0
-    for record_id, reference in references.items():
-        if record_id in NOT_COMPARED or record_id not in golden_records():
-            continue
+    assert len(references) == 42
+    assert references.keys() - golden_records().keys() == set()
+    zeroed = {id for id, reference in references.items() if set(reference["labels"]) == {-100}}
+    assert zeroed == ZEROED | REJECTED, "nothing else is without supervision in the original"
+    for record_id in references.keys() - REJECTED:
+        reference = references[record_id]
         ids, labels = row(collator([golden_example(record_id)]))
         expected_ids, expected_labels = expanded(reference, processor.image_token_id, tokens_per_image)
         if record_id in ZEROED:
-            assert "mismatch" in reference["message"]
-            supervised = [token for token, label in zip(ids, labels, strict=True) if label != -100]
-            assert supervised and supervised[-1] == processor.tokenizer.eos_token_id
+            assert supervised(labels) == answers(record_id, processor)
+        elif record_id in LITERAL:
+            assert supervised(labels) == supervised(expected_labels) == answers(record_id, processor)
         else:
             assert (ids, labels) == (expected_ids, expected_labels), record_id
-        compared += 1
-    assert compared == len(references) - len(NOT_COMPARED)
+
+
+def supervised(labels: list[int]) -> list[int]:
+    return [label for label in labels if label != -100]
+
+
+def answers(record_id: str, processor) -> list[int]:
+    """The tokens of a record's answers, each as a text of its own with the end of turn behind it."""
+    ids: list[int] = []
+    for turn in golden_records()[record_id]["conversations"]:
+        if turn["from"] == "gpt":
+            text = turn["value"].replace("</s>", "<\ufdd0/s>").replace("<unk>", "<\ufdd0unk>")
+            ids += processor.tokenizer(text, add_special_tokens=False)["input_ids"]
+            ids.append(processor.tokenizer.eos_token_id)
+    return ids
 
 
 def test_whole_batches_are_the_originals(processor):
@@ -126,24 +144,54 @@ def test_a_record_whose_image_would_be_cut_is_left_out_with_its_image(processor)
     assert len(batch["input_ids"]) == 3
 
 
-@settings(max_examples=25, deadline=None)
+USABLE = sorted(golden_records().keys() - REJECTED - {"edge_corrupt_true"})
+
+
+@st.composite
+def with_images(draw):
+    """A record with up to three pictures, in any of its questions."""
+    counts = draw(st.lists(st.integers(0, 2), min_size=1, max_size=3))
+    texts = st.text("an <image>\n", max_size=60).map(lambda text: f"{text}.")
+    messages = []
+    for count in counts:
+        parts = [{"type": "image"}] * count + [{"type": "text", "text": draw(texts)}]
+        answer = [{"type": "text", "text": draw(texts)}]
+        messages += [{"role": "user", "content": parts}, {"role": "assistant", "content": answer}]
+    pictures = [str(SHARED / "images" / "square.png")] * sum(counts)
+    return {"id": str(draw(st.integers(0, 10**9))), "messages": messages, "images": pictures}
+
+
+@settings(max_examples=60, deadline=None)
 @given(
-    max_length=st.integers(10, 200),
-    chosen=st.lists(st.sampled_from(sorted(golden_records())[3:20]), min_size=1, max_size=4),
+    max_length=st.integers(1, 250),
+    rows=st.lists(
+        st.sampled_from(USABLE).map(golden_example) | with_images(),
+        min_size=1,
+        max_size=4,
+        unique_by=lambda row: row["id"],
+    ),
 )
-def test_images_are_whole_at_every_limit(processor, max_length, chosen):
+def test_images_are_whole_at_every_limit(processor, max_length, rows):
     """As many image tokens as the pictures have, no row longer than the limit, and every cut is named."""
-    chosen = [record_id for record_id in chosen if record_id not in NOT_COMPARED | {"edge_corrupt_true"}]
-    if not chosen:
-        return
-    batch = PaloDataCollator(processor, max_length=max_length)(examples(*chosen))
+    batch = PaloDataCollator(processor, max_length=max_length)(rows)
     num_images = len(batch["pixel_values"]) if "pixel_values" in batch else 0
     assert int((batch["input_ids"] == processor.image_token_id).sum()) == 16 * num_images
     assert batch["input_ids"].shape[1] <= max_length
-    assert len(batch["input_ids"]) == len(chosen)
-    whole = PaloDataCollator(processor)(examples(*chosen))
-    changed = [record_id for index, record_id in enumerate(chosen) if row(whole, index) != row(batch, index)]
-    assert {event["id"] for event in batch["events"]} == set(changed)
+    assert len(batch["input_ids"]) == len(rows)
+    whole = PaloDataCollator(processor)(rows)
+    events = {event["id"]: event["reason"] for event in batch["events"]}
+    for index, example in enumerate(rows):
+        (ids, labels), (whole_ids, whole_labels) = row(batch, index), row(whole, index)
+        match events.get(example["id"]):
+            case None:
+                assert (ids, labels) == (whole_ids, whole_labels) and len(ids) <= max_length
+            case RowEvent.TRUNCATED:
+                assert (ids, labels) == (whole_ids[:max_length], whole_labels[:max_length])
+                assert len(ids) == max_length and supervised(labels)
+            case reason:
+                assert reason in LOST and not supervised(labels)
+                has_cut_image = processor.image_token_id in whole_ids[max_length:]
+                assert has_cut_image == (reason == RowEvent.IMAGE_BEYOND_MAX_LENGTH)
 
 
 # ---- records that cannot be used
@@ -174,6 +222,81 @@ def test_images_and_placeholders_that_do_not_match_are_left_out_by_name(processo
     assert batch["events"] == [{"id": "en_multi", "reason": "image_count", "detail": "1 placeholders, 0 images"}]
 
 
+def test_records_as_trl_takes_them(processor, tmp_path):
+    """Texts in place of lists of parts, no images in every spelling, one picture in a column `image`."""
+    picture = str(SHARED / "images" / "square.png")
+    chat = [{"role": "user", "content": "What is it?"}, {"role": "assistant", "content": "A boat."}]
+    collator = PaloDataCollator(processor)
+    expected = collator([text_example("What is it?", "A boat.")])
+    for images in ({}, {"images": None}, {"images": []}, {"image": None}):
+        batch = collator([{"messages": chat, **images}])
+        assert torch.equal(batch["input_ids"], expected["input_ids"]) and batch["events"] == []
+        assert torch.equal(batch["labels"], expected["labels"]) and "pixel_values" not in batch
+    expected = collator([image_example(picture, "What is it?", "A boat.")])
+    for images in ({"images": [picture]}, {"image": picture}, {"image": {"bytes": None, "path": picture}}):
+        batch = collator([{"messages": chat, **images}])
+        assert torch.equal(batch["input_ids"], expected["input_ids"]) and batch["events"] == []
+        assert torch.equal(batch["pixel_values"], expected["pixel_values"])
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        None,
+        "What is it?",
+        [],
+        [3],
+        [{"role": "user", "content": None}, {"role": "assistant", "content": "A boat."}],
+        [{"role": "user", "content": [3]}, {"role": "assistant", "content": "A boat."}],
+        [{"role": "user", "content": [{"text": "What?"}]}, {"role": "assistant", "content": "A boat."}],
+        [{"role": "human", "content": "What?"}, {"role": "assistant", "content": "A boat."}],
+        [{"content": "What?"}, {"role": "assistant", "content": "A boat."}],
+    ],
+)
+def test_messages_that_no_chat_can_be_made_of_are_left_out_by_name(processor, messages):
+    batch = PaloDataCollator(processor)([{"id": "7", "messages": messages, "images": None}, *examples("en_text")])
+    (event,) = batch["events"]
+    assert (event["id"], event["reason"]) == ("7", RowEvent.MALFORMED) and event["detail"]
+    assert (batch["labels"][0] == -100).all() and (batch["labels"][1] != -100).any()
+
+
+def test_records_without_messages_are_told_at_once(processor):
+    with pytest.raises(
+        ValueError, match=r"expected a column `messages`.*found text, id. `palo data prepare` makes them"
+    ):
+        PaloDataCollator(processor)([{"text": "What is it?", "id": "7"}])
+
+
+def test_what_happened_to_rows_comes_out_of_workers_and_adds_up(processor, tmp_path):
+    broken = [
+        image_example(str(tmp_path / f"{number}.png"), "What is it?", "A boat.", record_id=f"broken-{number}")
+        for number in range(3)
+    ]
+    rows = [*examples("en_text", "edge_long_text"), *broken, *examples("hi_multi", "ru_text")]
+    loader = torch.utils.data.DataLoader(
+        rows, batch_size=3, num_workers=2, collate_fn=PaloDataCollator(processor, max_length=112)
+    )
+    batches = list(loader)
+    assert [len(batch["input_ids"]) for batch in batches] == [3, 3, 1], "the batches stay whole"
+    events = [event for batch in batches for event in batch["events"]]
+    assert [event["id"] for event in events if event["reason"] in LOST] == [f"broken-{n}" for n in range(3)]
+    counts = torch.stack([count_events(batch) for batch in batches]).sum(0)
+    assert counts[0] == len(rows)
+    assert dict(zip(RowEvent, counts[1:].tolist(), strict=True)) == {
+        event: sum(found["reason"] == event for found in events) for event in RowEvent
+    }
+    assert counts[1:].sum() == len(events) and counts[1 + list(RowEvent).index(RowEvent.IMAGE_UNREADABLE)] == 3
+
+
+def test_a_row_has_one_event_at_most(processor, tmp_path):
+    broken = image_example(str(tmp_path / "gone.png"), "What is it?", "A boat.")
+    rows = [broken, *examples("edge_long_text", "hi_multi", "en_text")]
+    for max_length in (5, 20, 40, 70, 112):
+        events = PaloDataCollator(processor, max_length=max_length)(rows)["events"]
+        assert len({event["id"] for event in events}) == len(events)
+        assert events[0]["reason"] == RowEvent.IMAGE_UNREADABLE
+
+
 def test_every_token_where_the_whole_chat_is_learnt(processor):
     batch = PaloDataCollator(processor, assistant_only_loss=False)(examples("en_text"))
     ids, labels = row(batch)
@@ -201,6 +324,41 @@ def test_lengths_are_those_of_the_batches(processor):
     assert num_tokens(dataset, processor, "num_tokens").tolist() == expected
     assert has_images(dataset).tolist() == [True, False, True]
     assert has_images(dataset.select([1, 0])).tolist() == [False, True]
+
+
+def test_lengths_of_records_as_trl_takes_them(processor):
+    picture = str(SHARED / "images" / "square.png")
+    chat = [{"role": "user", "content": "What is it?"}, {"role": "assistant", "content": "A boat."}]
+    rows = [{"messages": chat, "images": [picture, picture]}, {"messages": chat, "images": None}]
+    collator = PaloDataCollator(processor)
+    expected = [int(collator([row])["attention_mask"].sum()) for row in rows]
+    assert num_tokens(Dataset.from_list(rows), processor, "num_tokens").tolist() == expected
+    assert has_images(Dataset.from_list(rows)).tolist() == [True, False]
+    one = Dataset.from_list([{"messages": chat, "image": picture}, {"messages": chat, "image": None}])
+    assert has_images(one).tolist() == [True, False]
+    assert num_tokens(one, processor, "num_tokens").tolist() == [
+        int(collator([row])["attention_mask"].sum()) for row in one
+    ]
+    assert has_images(one.remove_columns("image")).tolist() == [False, False]
+    assert has_images(Dataset.from_list([{"messages": chat, "images": None}])).tolist() == [False]
+    none = Dataset.from_list([{"messages": None, "images": None}, {"messages": [{"role": "user", "content": "a"}]}])
+    assert num_tokens(none, processor, "num_tokens")[0] == 0 < num_tokens(none, processor, "num_tokens")[1]
+
+
+def test_telling_modalities_copies_no_picture(tmp_path):
+    """The pictures are 64 MB, in a file that is mapped into memory."""
+    picture = {"bytes": b"\xff" * 2**20, "path": None}
+    rows = [{"messages": [], "images": [picture] if number % 3 else None} for number in range(96)]
+    features = Features({"messages": List(Value("string")), "images": List(Image(decode=False))})
+    Dataset.from_list(rows, features=features).save_to_disk(tmp_path / "data")
+    dataset = load_from_disk(tmp_path / "data").select([number for number in range(96) if number != 5])
+    usual, counted = pa.default_memory_pool(), pa.proxy_memory_pool(pa.default_memory_pool())
+    pa.set_memory_pool(counted)
+    try:
+        assert has_images(dataset).sum() == 63
+    finally:
+        pa.set_memory_pool(usual)
+    assert counted.max_memory() < 2**20
 
 
 def test_a_length_column_is_taken_as_it_is(processor):

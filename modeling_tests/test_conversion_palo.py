@@ -1,6 +1,7 @@
 """`palo convert`: every released kind of folder, every format, nothing dropped and nothing half-written."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -128,6 +129,19 @@ def test_a_lora_kept_as_an_adapter(tmp_path):
     assert len(changed) == 14
 
 
+@pytest.mark.parametrize("umask", [0o002, 0o077])
+def test_others_may_read_the_weights_if_they_may_read_the_rest(tmp_path, umask):
+    """safetensors 0.8 writes files that their owner alone may read."""
+    previous = os.umask(umask)
+    try:
+        convert_checkpoint(str(LORA), tmp_path / "target", base_model=BASE, keep_adapter=True)
+    finally:
+        os.umask(previous)
+    files = [path for path in (tmp_path / "target").rglob("*") if path.is_file()]
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o666 & ~umask}
+    assert {"model.safetensors", "adapter_model.safetensors"} <= {path.name for path in files}
+
+
 @pytest.mark.parametrize("name", ["public_mlp2x", "public_ldpnet"])
 def test_a_stage_1_projector_over_a_base_model(name, tmp_path):
     """The base is the language model of the golden's checkpoint, cut out of it."""
@@ -156,6 +170,45 @@ def lora_copy(tmp_path: Path) -> Path:
     return Path(shutil.copytree(LORA, tmp_path / "models" / "lora"))
 
 
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_kept_adapter_from_anywhere(tmp_path, monkeypatch, moved):
+    """From another working directory, and after both folders went elsewhere together."""
+    peft = pytest.importorskip("peft")
+    monkeypatch.chdir(tmp_path)
+    target = convert_checkpoint(str(LORA), "kept", base_model=BASE, keep_adapter=True)
+    if moved:
+        target.rename(tmp_path / "elsewhere")
+    target = tmp_path / ("elsewhere" if moved else "kept")
+    (tmp_path / "other" / "place").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "other" / "place")
+
+    processor = AutoProcessor.from_pretrained(target)
+    base = AutoModelForImageTextToText.from_pretrained(target)
+    check_against(LORA.parent, peft.PeftModel.from_pretrained(base, target / "adapter").merge_and_unload(), processor)
+    loaded = AutoModelForImageTextToText.from_pretrained(target)
+    loaded.load_adapter(str(target / "adapter"))
+    check_against(LORA.parent, loaded, processor)
+    if not moved:
+        # The folder alone: the configuration names its base model.
+        check_against(LORA.parent, AutoModelForImageTextToText.from_pretrained(str(target / "adapter")), processor)
+
+
+def test_a_kept_adapter_of_some_layers_only(tmp_path):
+    """A pattern over the modules' names would adapt the other layers too."""
+    peft = pytest.importorskip("peft")
+    folder = lora_copy(tmp_path)
+    change_adapter(folder, lambda w: [w.pop(key) for key in list(w) if ".layers.0." in key])
+    config = {**read_json(folder / "adapter_config.json"), "layers_to_transform": [1]}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    target = convert_checkpoint(str(folder), tmp_path / "kept", base_model=BASE, keep_adapter=True)
+    merged = convert_checkpoint(str(folder), tmp_path / "merged", base_model=BASE)
+    model = peft.PeftModel.from_pretrained(AutoModelForImageTextToText.from_pretrained(target), target / "adapter")
+    assert len({name for name, _ in model.named_parameters() if "lora_" in name}) == 14
+    expected = AutoModelForImageTextToText.from_pretrained(merged).state_dict()
+    for name, tensor in model.merge_and_unload().state_dict().items():
+        torch.testing.assert_close(tensor, expected[name])
+
+
 def change_adapter(folder: Path, change) -> None:
     weights = torch.load(folder / "adapter_model.bin", weights_only=True)
     change(weights)
@@ -163,22 +216,23 @@ def change_adapter(folder: Path, change) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "shape", "complaint"),
+    ("key", "complaint"),
     [
-        ("base_model.model.model.layers.9.self_attn.q_proj.lora_{}.weight", None, "1 adapter weights have no home"),
-        ("base_model.model.model.layers.0.self_attn.odd_proj.lora_{}.weight", None, "have no home in the base model"),
-        ("base_model.model.model.layers.0.self_attn.q_proj.lora_magnitude_{}", None, "is no LoRA weight"),
-        ("model.layers.0.self_attn.q_proj.lora_{}.weight", None, "is no LoRA weight"),
+        ("base_model.model.model.layers.9.self_attn.q_proj.lora_{}.weight", "1 adapter weights have no home"),
+        ("base_model.model.model.layers.0.self_attn.odd_proj.lora_{}.weight", "have no home in the base model"),
+        ("base_model.model.model.layers.0.self_attn.q_proj.lora_magnitude_{}", "is no LoRA weight"),
+        ("model.layers.0.self_attn.q_proj.lora_{}.weight", "is no LoRA weight"),
     ],
 )
-def test_an_adapter_key_without_a_home_is_an_error(tmp_path, key, shape, complaint):
+@pytest.mark.parametrize("keep_adapter", [False, True])
+def test_an_adapter_key_without_a_home_is_an_error(tmp_path, key, complaint, keep_adapter):
     folder = lora_copy(tmp_path)
     change_adapter(
         folder, lambda w: w.update({key.format("A"): torch.zeros(4, 32), key.format("B"): torch.zeros(32, 4)})
     )
     with pytest.raises(ValueError, match=complaint):
-        convert_checkpoint(str(folder), tmp_path / "native", base_model=BASE)
-    assert not (tmp_path / "native").exists()
+        convert_checkpoint(str(folder), tmp_path / "native", base_model=BASE, keep_adapter=keep_adapter)
+    assert not list(tmp_path.glob("native*"))
 
 
 def test_an_adapter_of_another_base_model(tmp_path):
@@ -193,7 +247,7 @@ def test_an_adapter_that_is_no_plain_lora(tmp_path):
     folder = lora_copy(tmp_path)
     config = {**read_json(folder / "adapter_config.json"), "use_dora": True}
     (folder / "adapter_config.json").write_text(json.dumps(config))
-    with pytest.raises(ValueError, match=r"expected a plain LoRA adapter .* found LORA with use_dora"):
+    with pytest.raises(ValueError, match=r"expected a plain LoRA adapter .* found one with use_dora"):
         convert_checkpoint(str(folder), tmp_path / "native", base_model=BASE)
 
 
@@ -271,10 +325,23 @@ def test_what_llava_cannot_express(tmp_path):
 # ---- llama.cpp
 
 
+def with_336_pixels(checkpoint: Path, tmp_path: Path) -> Path:
+    """A released checkpoint whose tower sees 24 x 24 patches, as the paper's do: llama.cpp's LDP takes no other grid."""
+    tower = Path(shutil.copytree(SHARED / "clip_tower", tmp_path / "public_shared" / "clip_tower"))
+    (tower / "config.json").write_text(json.dumps({**read_json(tower / "config.json"), "image_size": 336}))
+    source = Path(shutil.copytree(checkpoint, tmp_path / "models" / "checkpoint"))
+    for file in source.glob("*.bin"):
+        weights = torch.load(file, weights_only=True)
+        for name in [name for name in weights if name.endswith("position_embedding.weight")]:
+            weights[name] = torch.randn(24 * 24 + 1, weights[name].shape[1])
+        torch.save(weights, file)
+    return source
+
+
 @pytest.mark.parametrize("name", ["public_mlp2x", "public_ldpnet"])
 @pytest.mark.parametrize("native_first", [False, True])
 def test_the_parts_for_llama_cpp(name, native_first, tmp_path):
-    source = GOLDEN / name / "checkpoint"
+    source = with_336_pixels(GOLDEN / name / "checkpoint", tmp_path)
     given = convert_checkpoint(str(source), tmp_path / "native") if native_first else source
     target = convert_checkpoint(str(given), tmp_path / "parts", format="llama.cpp")
     whole = AutoModelForImageTextToText.from_pretrained(source)
@@ -304,13 +371,6 @@ def test_projector_names_go_there_and_back(projector_type):
     for name in tiny_model(projector_type).state_dict():
         if "multi_modal_projector" in name:
             assert native_name(released_projector_name(name, projector_type)) == name
-
-
-def test_what_llama_cpp_cannot_express(tmp_path):
-    with pytest.raises(
-        ValueError, match=r"llama\.cpp reads Llama models with an MLP or LDP projector, not 'llama' with 'linear'"
-    ):
-        convert_checkpoint(str(GOLDEN / "public_linear" / "checkpoint"), tmp_path / "x", format="llama.cpp")
 
 
 # ---- nothing half-written

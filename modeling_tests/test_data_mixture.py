@@ -91,6 +91,15 @@ def test_a_source_of_weight_zero_is_left_out():
     assert sorted(indices) == [0, 2]
 
 
+def test_one_language_alone_is_every_record_of_it_once():
+    """What is left out does not make the epoch longer."""
+    strategy = MixtureStrategy("weights", weights={"en": 0, "hi": 1, "ur": 0})
+    assert sorted(mixture_indices(LANGUAGES, strategy=strategy)) == list(range(900, 990))
+    assert expected_mixture(Counter(LANGUAGES), strategy) == {"en": 0, "hi": 90, "ur": 0}
+    two = MixtureStrategy("weights", weights={"en": 0, "hi": 1, "ur": 1})
+    assert expected_mixture(Counter(LANGUAGES), two) == {"en": 0, "hi": 50, "ur": 50}
+
+
 def test_no_records_no_indices():
     assert mixture_indices([]).tolist() == []
 

@@ -1,10 +1,12 @@
 """`palo data prepare`: from files of records to a data set, whatever happens on the way."""
 
 import dataclasses
+import datetime
 import json
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -17,6 +19,8 @@ import pytest
 import yaml
 from datasets import Dataset, Features, Value, load_dataset
 from datasets import Image as ImageFeature
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from transformers_palo.cli.main import main
@@ -26,10 +30,13 @@ from transformers_palo.data.config import PreparationConfig, SourceConfig, load_
 from transformers_palo.data.inspection import inspect_data
 from transformers_palo.data.mixture import MixtureStrategy, mixture_indices
 from transformers_palo.data.prepare import prepare_data
-from transformers_palo.data.prepared import load_prepared, read_mixture
+from transformers_palo.data.prepared import load_prepared, prepared_fingerprint, read_mixture
 from transformers_palo.data.records import RejectReason, Repair
 from transformers_palo.data.report import format_report
+from transformers_palo.data.tokens import TokenCounter
+from transformers_palo.models.palo.image_loading_palo import load_image
 
+from .card_metadata import card_errors
 from .conftest import GOLDEN, SHARED, golden_image, read_json
 
 
@@ -74,7 +81,13 @@ def write(*records, path="records.json"):
 
 
 def rejects(folder="prepared"):
-    return [json.loads(line) for line in (Path(folder) / "rejects.jsonl").read_text(encoding="utf-8").splitlines()]
+    """JSON by its standard, which knows no NaN."""
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is no JSON")
+
+    lines = (Path(folder) / "rejects.jsonl").read_text(encoding="utf-8").split("\n")
+    return [json.loads(line, parse_constant=refuse) for line in lines[:-1]]
 
 
 def reasons(folder="prepared"):
@@ -147,6 +160,22 @@ def test_the_card_names_languages_sources_and_rejects(here):
     assert metadata["language"] == ["ar", "bn", "en", "es", "fr", "hi", "ja", "ru", "ur", "zh"]
     assert metadata["size_categories"] == "n<1K"
     assert "- records: `records.json`, 30 records, weight 2, limited to 30" in card
+    assert card_errors(card) == []
+
+
+@pytest.mark.parametrize(
+    ("weights", "sources"),
+    [({"en": 1, "hi": 0}, [{}]), (None, [{"language": "en"}, {"name": "b", "language": "hi", "weight": 0}])],
+)
+def test_the_card_does_not_name_a_language_that_is_left_out_of_the_mixture(here, weights, sources):
+    write(record("1"), record("2", language="hi" if weights else "en"))
+    mixture = {"strategy": "weights", "weights": weights} if weights else {"strategy": "proportional"}
+    if weights:
+        sources = [{"language_field": "language"}]
+    prepare_data(config(*sources, mixture=mixture))
+    card = Path("prepared/README.md").read_text(encoding="utf-8")
+    assert yaml.safe_load(card.split("---")[1])["language"] == ["en"]
+    assert "- in the files, but left out of the mixture (weight 0): Hindi" in card
 
 
 def test_every_kind_of_file_gives_the_same_data(here):
@@ -227,6 +256,23 @@ def test_images_that_cannot_be_trained_on(here):
     }.items():
         prepare_data(config(check_images=level, output_dir=level))
         assert reasons(level) == {image: fault for image, fault in faults.items() if image not in unseen}
+
+
+def test_pictures_over_which_decoders_stumble_are_unreadable(here):
+    """A TIFF that says with a fraction where its pixels are: Pillow raises a TypeError."""
+    Image.new("RGB", (40, 30)).save("images/fraction.tiff")
+    content = bytearray(Path("images/fraction.tiff").read_bytes())
+    (directory,) = struct.unpack("<I", content[4:8])
+    entry = content.index(struct.pack("<H", 273), directory)
+    content[entry + 2] = 5
+    Path("images/fraction.tiff").write_bytes(content)
+    with pytest.raises(TypeError), Image.open("images/fraction.tiff") as picture:
+        picture.load()
+    write(record("1", image="fraction.tiff"), record("2"))
+    prepare_data(config(check_images="full"))
+    assert reasons() == {"1": "image_unreadable"}
+    with pytest.raises(ValueError, match=r"fraction\.tiff: the file is truncated or damaged"):
+        load_image("images/fraction.tiff")
 
 
 def test_links_may_lead_to_folders_that_are_named(here):
@@ -355,6 +401,152 @@ def test_the_mixture_is_kept_for_training(here):
     drawn = dataset.select(mixture_indices(dataset["language"], dataset["source"], **kept))
     assert Counter(drawn["language"]) == {"en": 10, "hi": 30}
     assert Counter(drawn["source"]) == {"records": 8, "b": 32}
+
+
+# ---- any record at all: kept or rejected, never the end of the run
+
+TEMPLATE = (
+    '{"id": "7", "image": "portrait.png", "language": "en", "corrupt": false, "other": 0, '
+    '"conversations": [{"from": "human", "value": "<image>What?"}, {"from": "gpt", "value": "A boat."}]}'
+)
+PLACES = ['"7"', '"portrait.png"', '"en"', "false", "0", '[{"from', '{"from": "human"', '"human"', '"<image>What?"']
+PLACES += ['"gpt"', '"A boat."', '{"from": "gpt", "value": "A boat."}', '"image"', '"id"']
+SCALARS = [
+    json.dumps(t)
+    for t in ("\ud83d", "What? \ude00 Which?", "a\0b", "", " ", "<image>", "human", "../x", "hi", "x" * 9000)
+]
+SCALARS += ["1e400", "-1e400", "9" * 5000, "NaN", "-Infinity", "5", "0.5", "true", "null"]
+NESTED = ["[]", "{}", '{"bytes": %s}', '{"path": %s}', '{"bytes": null, "path": %s}', "[%s]", "[[%s]]", '{"from": %s}']
+DEEP = ["[" * depth + "]" * depth for depth in (300, 900, 5000)] + ['{"bytes": ' * 900 + "1" + "}" * 900]
+
+
+def with_anything(place: str, value: str) -> str:
+    """The record with any JSON in one of its places; a list of turns is replaced as a whole."""
+    if place == '[{"from':
+        return TEMPLATE.replace(TEMPLATE[TEMPLATE.index("[") : -1], value)
+    if place == '{"from": "human"':
+        return TEMPLATE.replace('{"from": "human", "value": "<image>What?"}', value)
+    if place in ('"image"', '"id"'):  # a name: only texts can stand there
+        return TEMPLATE.replace(place, value if value.startswith('"') else json.dumps(value))
+    return TEMPLATE.replace(place, value)
+
+
+def prepared_from(texts: list[str], lines: bool, **source) -> tuple[int, int]:
+    """Records kept and rejected of these; every one of them is, and the last one, which is whole, is kept."""
+    content = "\n".join([*texts, TEMPLATE]) if lines else f"[{', '.join([*texts, TEMPLATE])}]"
+    Path("records.json").write_text(content, encoding="utf-8")
+    for folder in ("prepared", "prepared.partial"):
+        shutil.rmtree(folder, ignore_errors=True)
+    report = prepare_data(config({"duplicate_ids": "number", **source}, tokenizer=TOKENIZER))
+    assert report["read"] == report["kept"] + report["rejected"] == len(texts) + 1
+    kept, rejected = load_prepared("prepared"), rejects()
+    assert len(kept) == report["kept"] and kept["id"][-1].startswith("7")
+    assert len(rejected) == report["rejected"] and all(line["reason"] and line["detail"] for line in rejected)
+    assert inspect_data("records.json", language_field=source.get("language_field"))["read"] == report["read"]
+    return report["kept"], report["rejected"]
+
+
+@pytest.mark.parametrize("source", [{}, {"language_field": "language", "language": "en"}])
+@pytest.mark.parametrize("lines", [False, True])
+def test_anything_anywhere_in_a_record_is_kept_or_rejected(here, lines, source):
+    values = [*SCALARS, *DEEP]
+    values += [form.replace("%s", scalar) for form in NESTED for scalar in (SCALARS if "%s" in form else SCALARS[:1])]
+    texts = [with_anything(place, value) for place in PLACES for value in values]
+    kept, rejected = prepared_from(texts, lines, **source)
+    assert kept > 200 < rejected
+
+
+anything = st.recursive(
+    st.sampled_from(SCALARS) | st.text(max_size=9).map(json.dumps),
+    lambda inner: (
+        st.lists(inner, max_size=3).map(lambda items: f"[{', '.join(items)}]")
+        | st.lists(
+            st.tuples(st.sampled_from(["from", "value", "bytes", "path"]), inner).map(
+                lambda pair: f'"{pair[0]}": {pair[1]}'
+            ),
+            max_size=3,
+        ).map(lambda items: f"{{{', '.join(items)}}}")
+    ),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.builds(with_anything, st.sampled_from(PLACES), anything), min_size=20, max_size=40), st.booleans())
+def test_any_json_is_kept_or_rejected(here, texts, lines):
+    prepared_from(texts, lines)
+
+
+def test_strange_values_are_rejected_by_name(here):
+    surrogate = (
+        r'{"id": "surrogate", "conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "\ud83d"}]}'
+    )
+    deep = '{"id": ' + "[" * 5000 + "]" * 5000 + "}"
+    twice = '{"id": "twice", "id": "again"}'
+    large = json.dumps(record("large", answer="x" * 2**20))
+    number = json.dumps(record("?", image="portrait.png")).replace('"?"', "9" * 5000)
+    image = json.dumps(record("image", image={"bytes": 5}))
+    path = json.dumps(record("path", image={"bytes": str(here / "images" / "portrait.png")}))
+    Path("records.json").write_text(f"[{', '.join([surrogate, deep, twice, large, number, image, path])}]")
+    prepare_data(config({"language": "en", "name": "a"}))
+    assert reasons() == {
+        "surrogate": "invalid_text",
+        "a-1": "unreadable",
+        "a-2": "unreadable",
+        "a-3": "unreadable",
+        "image": "malformed",
+        "path": "malformed",
+    }
+    assert load_prepared("prepared")["id"][:] == ["a-4"]
+    details = {line["id"]: line["detail"] for line in rejects()}
+    assert details["a-3"].startswith("expected a record of 1,048,576 characters at most, found one of 1,048,")
+    assert rejects()[3]["record"].startswith('{"id": "large", ') and len(rejects()[3]["record"]) == 1000
+    assert details["path"].startswith("expected the path or the bytes of an image, found {'bytes': '")
+
+
+def test_strange_columns_of_parquet(here):
+    picture = Path("images/portrait.png").read_bytes()
+    turns = record("", image="x")["conversations"]
+    for name, values, expected in [
+        ("integers", [5, None], {"integers-0": "malformed"}),
+        ("floats", [float("nan"), None], {"floats-0": "malformed"}),
+        ("bytes", [picture, b"no picture"], {"bytes-1": "image_unreadable"}),
+        ("structs", [{"bytes": picture, "path": 5}, {"bytes": b"", "path": 6}], {"structs-1": "image_unreadable"}),
+        ("times", [datetime.datetime(2026, 1, 1), None], {"times-0": "malformed"}),
+    ]:
+        pq.write_table(pa.table({"conversations": [turns, turns], "image": values}), f"{name}.parquet")
+        report = prepare_data(config({"path": f"{name}.parquet", "language": "en"}, output_dir=name))
+        assert (reasons(name), report["read"], report["kept"]) == (expected, 2, 1)
+    assert load_prepared("bytes")[0]["images"] == [{"bytes": picture, "path": None}]
+    assert rejects("floats")[0]["record"]["image"] == "NaN"
+
+
+def test_large_records_are_looked_at_a_few_at_a_time(here, monkeypatch):
+    monkeypatch.setattr(preparation, "BATCH_SIZE", 2**20)
+    monkeypatch.setattr("transformers_palo.data.tokens.CHARACTERS_AT_ONCE", 2**18)
+    sizes, tokenized = [], []
+    look, count = examine.Examiner.examine, TokenCounter._count_texts
+    monkeypatch.setattr(
+        examine.Examiner,
+        "examine",
+        lambda self, records, *rest: sizes.append(len(records)) or look(self, records, *rest),
+    )
+    monkeypatch.setattr(
+        TokenCounter, "_count_texts", lambda self, texts: tokenized.append(len(texts)) or count(self, texts)
+    )
+    write(*(record(str(number), answer="a " * 2**16) for number in range(20)))
+    Path("folder").mkdir()
+    pq.write_table(pa.Table.from_pylist(json.loads(Path("records.json").read_text())), "folder/train.parquet")
+    reports = []
+    for name, source in {
+        "a": {},
+        "b": {"path": "folder/train.parquet"},
+        "c": {"path": None, "dataset": "./folder"},
+    }.items():
+        source = {**source, "language": "en", "name": "all"}
+        reports.append(prepare_data(config(source, output_dir=name, tokenizer=TOKENIZER)))
+    assert sum(sizes) == sum(tokenized) == 60 and max(sizes) <= 8 and max(tokenized) == 1
+    assert reports[0] == reports[1] == reports[2]
 
 
 # ---- failing
@@ -507,6 +699,72 @@ def test_two_runs_do_not_work_on_one_folder(here):
     prepare_data(config())
 
 
+# ---- the identity of a prepared folder
+
+
+def test_the_fingerprint_is_that_of_the_records_and_the_mixture(here):
+    write(record("1"), record("2", language="hi"))
+    source = {"language_field": "language"}
+    prepare_data(config(source, output_dir="first"))
+    fingerprint = prepared_fingerprint("first")
+    assert len(fingerprint) == 64
+    prepare_data(config(source, output_dir="again"))
+    shutil.copytree("first", "copied")
+    assert prepared_fingerprint("again") == prepared_fingerprint("copied") == fingerprint
+
+    others = {fingerprint}
+    for number, changes in enumerate([{"seed": 1}, {"mixture": {"strategy": "temperature", "temperature": 2}}]):
+        prepare_data(config(source, output_dir=f"other{number}", **changes))
+        others.add(prepared_fingerprint(f"other{number}"))
+    prepare_data(config({**source, "weight": 2}, output_dir="weighed"))
+    others.add(prepared_fingerprint("weighed"))
+    # As many bytes and rows, one letter of one answer changed.
+    write(record("1"), record("2", language="hi", answer="this"))
+    prepare_data(config(source, output_dir="letter"))
+    others.add(prepared_fingerprint("letter"))
+    assert len(others) == 5
+
+
+def in_two_shards(monkeypatch, answer="That.", output_dir="prepared"):
+    monkeypatch.setattr(preparation, "BATCH_RECORDS", 10)
+    monkeypatch.setattr(preparation, "SHARD_RECORDS", 10)
+    write(*(record(str(number), answer=answer) for number in range(20)))
+    prepare_data(config({"language": "en"}, output_dir=output_dir))
+    return sorted(Path(output_dir).glob("train-*.parquet"))
+
+
+@pytest.mark.parametrize("read", [load_prepared, prepared_fingerprint])
+def test_a_shard_that_is_not_as_it_was_written_is_named(here, monkeypatch, read):
+    first, second = in_two_shards(monkeypatch)
+    others = in_two_shards(monkeypatch, answer="This.", output_dir="other")
+    whole = second.read_bytes()
+
+    second.unlink()
+    with pytest.raises(
+        ValueError, match=r"prepared: expected 2 shards, train-00001-of-00002.parquet is missing. Copy"
+    ):
+        read("prepared")
+    for half in (whole[: len(whole) // 2], b""):
+        second.write_bytes(half)
+        with pytest.raises(
+            ValueError, match=r"train-00001-of-00002.parquet: expected a whole shard, found a damaged file"
+        ):
+            read("prepared")
+    for replaced in (others[1].read_bytes(), first.read_bytes(), whole[:4] + b" " + whole[4:]):
+        second.write_bytes(replaced)
+        with pytest.raises(ValueError, match=r"train-00001-of-00002.parquet: this is not the file that"):
+            read("prepared")
+    second.write_bytes(whole)
+    shutil.copy(others[0], "prepared/train-00000-of-00001.parquet")
+    with pytest.raises(ValueError, match=r"train-00000-of-00001.parquet: this is not the file that"):
+        read("prepared")
+    Path("prepared/train-00000-of-00001.parquet").unlink()
+    read("prepared")
+    Path("prepared/mixture.json").write_text("{")
+    with pytest.raises(ValueError, match=r"mixture.json: expected JSON as `palo data prepare` wrote it"):
+        read("prepared")
+
+
 # ---- the command
 
 
@@ -595,10 +853,10 @@ def test_a_users_mistake_is_one_line(here, monkeypatch, capsys, content, complai
 def test_without_the_extra(here, monkeypatch, capsys):
     from transformers_palo.cli import data
 
-    monkeypatch.setattr(data, "find_spec", lambda package: None if package == "ijson" else package)
+    monkeypatch.setattr(data, "find_spec", lambda package: None)
     code, _, err = palo(monkeypatch, capsys, "data", "inspect", "records.json")
     assert code == 1
-    assert "palo data needs ijson" in err and "[train] extra" in err
+    assert "palo data needs datasets" in err and "[train] extra" in err
 
 
 # ---- the documentation, and the size

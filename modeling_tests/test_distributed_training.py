@@ -47,15 +47,16 @@ def test_two_processes_train_what_one_trains(ddp, kind):
 
 @pytest.mark.parametrize("kind", ["full", "lora"])
 def test_two_processes_log_what_one_logs(ddp, kind):
-    """Losses and tokens by language are summed over processes."""
+    """Losses and tokens by language, and what became of records, are summed over processes."""
     one, two = (read_json(ddp / count / kind / "history.json") for count in ("one", "two"))
-    compared = 0
+    compared = set()
     for entry, other in zip(one, two, strict=True):
         for name in entry:
-            if name == "loss" or "/" in name:
+            if name in ("loss", "eval_loss") or ("/" in name and not name.startswith("eval_records/")):
                 assert entry[name] == pytest.approx(other[name], abs=1e-5), name
-                compared += 1
-    assert compared > 20
+                compared.add(name)
+    assert {"loss", "loss/zh", "records/truncated", "eval_loss", "eval_loss/ur"} <= compared
+    assert one[-2]["records/seen"] == 16 and one[-2]["records/truncated"] > 0
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """The model: equal to Llava where it is Llava, and all that Transformers gives Llava."""
 
 import math
+import os
 
 import pytest
 import torch
@@ -462,3 +463,13 @@ def test_another_tower(projector_type, tmp_path):
     model.save_pretrained(tmp_path)
     with torch.no_grad():
         assert torch.equal(PaloForConditionalGeneration.from_pretrained(tmp_path)(**given).logits, expected)
+
+
+def test_saved_weights_are_as_readable_as_their_config(tmp_path):
+    previous = os.umask(0o002)
+    try:
+        tiny_model().save_pretrained(tmp_path, max_shard_size="300KB")
+    finally:
+        os.umask(previous)
+    assert len(list(tmp_path.glob("*.safetensors"))) > 1
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o664}

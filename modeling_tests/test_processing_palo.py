@@ -1,9 +1,11 @@
 """Prompts, chats, counts of image tokens, and that what people type is data."""
 
+import copy
 import pickle
 
 import pytest
 import torch
+from jinja2 import TemplateError
 from tokenizers import Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
@@ -435,10 +437,86 @@ def test_saved_processor_is_a_processor_of_ours(processor, tmp_path):
     assert (tmp_path / "chat_template.jinja").read_text() == processor.chat_template
 
 
-def test_a_text_that_is_none_is_no_text(processor, image):
+def test_fields_of_none_are_no_fields(processor, image):
     """Arrow gives every part of a message the fields of all."""
     with_none = [
-        {"role": "user", "content": [{"type": "image", "image": image, "text": None}, {"type": "text", "text": None}]}
+        {
+            "role": "user",
+            "content": [
+                {"type": "image", "image": image, "url": None, "text": None},
+                {"type": "text", "text": "What?", "image": None, "url": None},
+            ],
+        }
     ]
-    without = [{"role": "user", "content": [{"type": "image", "image": image}]}]
-    assert processor.apply_chat_template(with_none) == processor.apply_chat_template(without)
+    before = copy.deepcopy(with_none)
+    expected = processor.apply_chat_template(chat("What?", image), tokenize=True, return_dict=True)["input_ids"]
+    assert processor.apply_chat_template(with_none, tokenize=True, return_dict=True)["input_ids"] == expected
+    assert with_none == before, "the caller's messages stay as they are"
+    without = processor.apply_chat_template([{"role": "user", "content": None}])
+    assert without == processor.apply_chat_template([{"role": "user", "content": []}])
+    assert "None" not in without
+
+
+PICTURE = {"type": "image", "image": golden_image("square")}
+
+
+@pytest.mark.parametrize(
+    ("message", "complaint"),
+    [
+        (
+            {"role": "assistant", "content": [PICTURE]},
+            r"Message 2 \(assistant\) has an image: PALO takes images in messages",
+        ),
+        ({"role": "assistant", "content": [{"type": "video"}]}, r"got 'video' in message 2 \(assistant\)"),
+        (
+            {"role": "user", "content": [{"type": "text", "text": None}]},
+            r"Message 2 \(user\) .* without a text: expected",
+        ),
+        ({"role": "user", "content": [{"type": "text"}]}, r"Message 2 \(user\) .* without a text: expected a string"),
+        ({"role": "user", "content": [{"type": "text", "content": "Hi"}]}, r"Message 2 \(user\) .* without a text"),
+        ({"role": "user", "content": [{"type": "text", "text": 5}]}, r"Message 2 \(user\) .* without a text"),
+        ({"role": "user", "content": ["Hi"]}, r"Message 2 \(user\): expected parts such as .*, found 'Hi'"),
+        ({"role": "user", "content": [{"text": "Hi"}]}, r"Message 2 \(user\): expected parts such as"),
+        (
+            {"role": "user", "content": {"text": "Hi"}},
+            r"Message 2 \(user\): expected a string or a list .*, found dict",
+        ),
+        ("Hi", "Message 2: expected a dictionary with a role and a content, found str"),
+    ],
+)
+@pytest.mark.parametrize("tokenize", [False, True])
+def test_a_message_that_cannot_be_meant_is_named(processor, message, complaint, tokenize):
+    messages = [{"role": "user", "content": "Hi"}, message]
+    for conversation in (messages, [messages]):
+        with pytest.raises((ValueError, TemplateError), match=complaint) as failure:
+            processor.apply_chat_template(conversation, tokenize=tokenize, return_dict=tokenize)
+        assert "\n" not in str(failure.value)
+
+
+def test_an_image_of_the_system_is_named_by_the_tokenizers_template_too(processor):
+    messages = [{"role": "system", "content": [PICTURE]}, {"role": "user", "content": "Hi"}]
+    for render in (processor.apply_chat_template, processor.tokenizer.apply_chat_template):
+        with pytest.raises(TemplateError, match=r"Message 1 \(system\) has an image"):
+            render(messages, tokenize=True, chat_template=processor.chat_template)
+
+
+@pytest.mark.parametrize(
+    ("part", "found"),
+    [
+        ({"type": "image"}, "none of them"),
+        ({"type": "image", "image": None}, "none of them"),
+        ({"type": "image", "image": golden_image("square"), "url": "http://x.test/a.png"}, "image and url"),
+    ],
+)
+def test_an_image_part_has_one_image(processor, part, found):
+    messages = [{"role": "user", "content": [part]}]
+    complaint = rf"Message 1 \(user\): expected an image part to have one of image, url, path, base64, found {found}"
+    with pytest.raises(ValueError, match=complaint):
+        processor.apply_chat_template(messages, tokenize=True, return_dict=True)
+    assert processor.apply_chat_template(messages).endswith("USER: <image> "), "rendering needs no image"
+
+
+def test_an_empty_conversation(processor):
+    for empty in ([], [[]]):
+        with pytest.raises(ValueError, match="The conversation is empty: expected a list of messages"):
+            processor.apply_chat_template(empty)

@@ -4,11 +4,14 @@ import base64
 import json
 import os
 import socket
+import struct
 import subprocess
 import sys
 import time
 import urllib.request
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import openai
 import pytest
@@ -166,3 +169,67 @@ def test_palo_ask_a_dead_server():
     (line,) = [line for line in result.stderr.decode().splitlines() if line.startswith("palo: error")]
     assert url in line
     assert "OpenAI-compatible" in line
+
+
+# ---- a server that breaks off
+
+
+class BrokenOff(BaseHTTPRequestHandler):
+    """Streams two words of an answer, then does what the first part of the path says."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *arguments) -> None:
+        pass
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        ending = self.path.split("/")[1]
+        self.chunked = ending != "closed"
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.send_header(*(("transfer-encoding", "chunked") if self.chunked else ("connection", "close")))
+        self.end_headers()
+        for word in ("Une ", "barque"):
+            choice = {"index": 0, "delta": {"content": word}, "finish_reason": None}
+            event = {"id": "1", "object": "chat.completion.chunk", "created": 0, "model": "palo", "choices": [choice]}
+            self.send(f"data: {json.dumps(event)}\n\n")
+        if ending == "garbage":
+            self.send('data: {"id": \n\n')
+        elif ending == "error":
+            self.send('data: {"error": {"message": "out of memory"}}\n\n')
+        elif ending == "done":
+            self.send("data: [DONE]\n\n")
+            self.wfile.write(b"0\r\n\r\n")
+        elif ending == "reset":
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            time.sleep(0.5)  # so that what was sent before arrives before the reset does
+        self.close_connection = True
+
+    def send(self, text: str) -> None:
+        content = text.encode()
+        self.wfile.write(b"%x\r\n%s\r\n" % (len(content), content) if self.chunked else content)
+        self.wfile.flush()
+
+
+@pytest.fixture(scope="module")
+def breaking_server():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), BrokenOff)
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+@pytest.mark.parametrize("ending", ["closed", "cut", "reset", "garbage", "error", "done"])
+@pytest.mark.parametrize("as_json", [False, True])
+def test_an_answer_that_breaks_off_is_an_error_and_is_shown(breaking_server, here, ending, as_json):
+    url = f"{breaking_server}/{ending}"
+    code, out, err = here("ask", "Was?", "--base-url", url, "--model", "palo", *(["--json"] if as_json else []))
+    assert code == 1
+    if as_json:
+        record = json.loads(out)
+        assert (record["answer"], record["finish_reason"]) == ("Une barque", None)
+    else:
+        assert out == "Une barque\n"
+    _, line = err.splitlines()
+    assert line.startswith(f"palo: error: The answer of the server at {url} broke off: ")

@@ -1,31 +1,47 @@
 """`palo train`: recipes on paper, a run from raw records to a model that loads, and what kill -9 leaves."""
 
 import json
+import math
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
-from peft import PeftModel
+from huggingface_hub import ModelCard
+from peft import PeftModel, get_peft_model
 from safetensors import safe_open
 from transformers import AutoModelForImageTextToText, AutoProcessor, GenerationConfig
+from trl import ModelConfig, SFTConfig
 
+from transformers_palo import PaloProcessor
 from transformers_palo.cli.main import main
-from transformers_palo.data.config import load_config
+from transformers_palo.data.config import PreparationConfig, SourceConfig, load_config
 from transformers_palo.data.prepare import prepare_data
-from transformers_palo.training.arguments import ModelArguments
+from transformers_palo.hub.publish import NotPublishableError, prepare
+from transformers_palo.languages import LANGUAGES
+from transformers_palo.training import language_model_lora
+from transformers_palo.training.arguments import DataArguments, ModelArguments
 from transformers_palo.training.checkpoints import MARKER, last_whole_checkpoint, set_broken_aside
+from transformers_palo.training.dataset import load_training_data
 from transformers_palo.training.estimate import empty_model
+from transformers_palo.training.finish import merge_adapter
+from transformers_palo.training.lock import locked
 from transformers_palo.training.parameters import count_parameters
 from transformers_palo.training.plan import format_plan, plan
 from transformers_palo.training.recipe import read_recipe
+from transformers_palo.training.refused import REFUSED
+from transformers_palo.training.run import train
 
-from .conftest import GOLDEN, SHARED, chat, golden_image, read_json
+from .card_metadata import card_errors
+from .conftest import GOLDEN, SHARED, chat, golden_image, read_json, tiny_model
 
 
 ROOT = Path(__file__).parents[1]
@@ -36,6 +52,37 @@ PALO = (sys.executable, "-m", "transformers_palo.cli.main")
 def palo(*arguments: object, **kwargs) -> subprocess.CompletedProcess:
     command = [*PALO, *(str(argument) for argument in arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, **kwargs)
+
+
+# What comes with trl.ModelConfig and trl.SFTConfig (and so with transformers.TrainingArguments), and does what it says here.
+HONOURED = set(
+    """
+    model_name_or_path model_revision dtype attn_implementation use_peft lora_r lora_alpha lora_dropout lora_target_modules
+    lora_modules_to_save use_rslora use_dora load_in_8bit load_in_4bit bnb_4bit_quant_type use_bnb_nested_quant
+    bnb_4bit_quant_storage model_init_kwargs dataset_num_proc max_length pad_to_multiple_of assistant_only_loss loss_type
+    activation_offloading output_dir per_device_train_batch_size num_train_epochs max_steps learning_rate lr_scheduler_type
+    lr_scheduler_kwargs warmup_steps optim optim_args weight_decay adam_beta1 adam_beta2 adam_epsilon optim_target_modules
+    gradient_accumulation_steps average_tokens_across_devices max_grad_norm bf16 fp16 tf32 activation_checkpointing
+    activation_checkpointing_kwargs gradient_checkpointing gradient_checkpointing_kwargs torch_compile torch_compile_backend
+    torch_compile_mode neftune_noise_alpha torch_empty_cache_steps logging_strategy logging_steps logging_first_step
+    log_on_each_node logging_nan_inf_filter include_num_input_tokens_seen log_level log_level_replica disable_tqdm report_to
+    run_name project trackio_space_id trackio_bucket_id trackio_static_space_id eval_strategy eval_steps eval_delay
+    per_device_eval_batch_size eval_on_start save_strategy save_steps save_on_each_node save_total_limit
+    load_best_model_at_end metric_for_best_model greater_is_better full_determinism seed data_seed use_cpu
+    dataloader_drop_last dataloader_num_workers dataloader_pin_memory dataloader_persistent_workers
+    dataloader_prefetch_factor dataloader_multiprocessing_context train_sampling_strategy length_column_name
+    ddp_find_unused_parameters ddp_bucket_cap_mb ddp_broadcast_buffers ddp_static_graph ddp_backend ddp_timeout fsdp
+    fsdp_config deepspeed debug skip_memory_metrics restore_callback_states_from_checkpoint
+    """.split()
+)
+# No effect here, and nobody would expect one: of parts that a recipe cannot have (metrics of one's own, experts, code from
+# the Hub), of scripts that ask for them, or overwritten by whoever starts the processes.
+HARMLESS = set(
+    """
+    trust_remote_code router_aux_loss_coef use_cache prediction_loss_only eval_do_concat_batches eval_use_gather_object
+    eval_accumulation_steps include_for_metrics batch_eval_metrics do_train do_eval local_rank
+    """.split()
+)
 
 
 # ---- on paper
@@ -85,8 +132,6 @@ def test_sizes_on_paper_are_those_of_the_model_that_is_trained():
     )
     model = AutoModelForImageTextToText.from_pretrained(recipe.model.model_name_or_path)
     on_paper = count_parameters(empty_model(model.config, recipe.peft_config, recipe.training))
-    from peft import get_peft_model
-
     from transformers_palo.training.parameters import freeze
 
     freeze(model, train_projector=True, train_language_model=False)
@@ -98,10 +143,32 @@ def test_the_ablations_differ_in_their_language_alone():
     texts = set()
     for path in (ROOT / "examples" / "recipes" / "ablation").glob("*.yaml"):
         recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
-        assert list(recipe["declared_records"]) == [path.stem]
-        recipe.pop("declared_records")
+        weights = recipe.pop("mixture_weights")
+        assert weights == {language.code: int(language.code == path.stem) for language in LANGUAGES}
         texts.add(json.dumps(recipe).replace(f"ablation-{path.stem}", "ablation-LANGUAGE"))
+        planned = plan(read_recipe(["--config", str(path)]))
+        drawn = {code: draws for code, _, draws, _ in planned.mixture if draws}
+        assert drawn == {path.stem: 665_000 if path.stem == "en" else 150_000}
+        assert planned.steps == 1172 == math.ceil(150_000 / (16 * 8))
     assert len(texts) == 1
+    # Their data is what the data recipe of stage 2 writes.
+    data = yaml.safe_load((ROOT / "examples" / "data" / "instructions.yaml").read_text(encoding="utf-8"))
+    assert recipe["dataset"] == data["output_dir"]
+
+
+def test_a_language_that_is_never_drawn_is_not_counted_as_trained_on(tmp_path):
+    """The model's card names the languages that are counted here."""
+    turns = [{"from": "human", "value": "?"}, {"from": "gpt", "value": "!"}]
+    rows = [
+        {"id": str(n), "language": code, "conversations": turns} for n, code in enumerate(("en", "en", "hi", "ur"))
+    ]
+    (tmp_path / "records.json").write_text(json.dumps(rows))
+    source = SourceConfig(path=str(tmp_path / "records.json"), language_field="language")
+    prepare_data(PreparationConfig(output_dir=str(tmp_path / "prepared"), sources=[source]))
+    weights = {"en": 1, "hi": 0, "ur": 2}
+    chosen = DataArguments(dataset=str(tmp_path / "prepared"), mixture="weights", mixture_weights=weights)
+    data = load_training_data(chosen)
+    assert data.counts == {"en": 2, "ur": 1} and data.drawn == {"en": 1, "ur": 2}
 
 
 def test_dry_run_needs_neither_weights_nor_data_nor_network(tmp_path):
@@ -255,10 +322,27 @@ def test_a_run_leaves_native_safetensors_and_no_pickle(lora_run):
     assert not any("vision_tower" in name for name in names)
 
 
+def test_an_adapter_has_the_originals_matrices(lora_run):
+    """Names (but for the new layout's), counts, shapes and precision, all recorded from the original's trainer."""
+    recorded = read_json(GOLDEN / "public_lora" / "lora_keys.json")
+    expected = {name: value for part in ("lora_adapter", "lora_non_lora") for name, value in recorded[part].items()}
+    found = Counter()
+    with safe_open(lora_run / "adapter" / "adapter_model.safetensors", framework="pt") as file:
+        for name in list(file.keys()):
+            old = re.sub(r"language_model\.layers\.\d+", "layers.N", name)
+            old = old.replace("multi_modal_projector.linear_1", "mm_projector.0")
+            old = old.replace("multi_modal_projector.linear_2", "mm_projector.2")
+            found[old] += 1
+            assert list(file.get_tensor(name).shape) == expected[old]["shape"], name
+            assert file.get_tensor(name).dtype == torch.float32, name
+    assert found == {name: value["count"] for name, value in expected.items()}
+
+
 def test_the_card_states_data_recipe_versions_and_metrics(lora_run, prepared):
     card = (lora_run / "model" / "README.md").read_text(encoding="utf-8")
     for words in ("learning_rate", "0.001", "lora_r", "trl", "transformers", prepared.name, "eval_loss", "ar", "hi"):
         assert words in card
+    assert "Of 24 records drawn in training (a record counts in each epoch), 0 were left out and 0 cut at 2048" in card
     assert str(lora_run) not in card and str(GOLDEN) not in card
     assert "max_steps" in card and "num_train_epochs" not in card
     merged = AutoModelForImageTextToText.from_pretrained(lora_run / "model")
@@ -267,6 +351,23 @@ def test_the_card_states_data_recipe_versions_and_metrics(lora_run, prepared):
     assert "The terms of the model that it was made from" in card
     # Most of the golden records are English.
     assert "What is in this picture?" in card
+
+
+def test_the_hub_takes_what_a_run_leaves(lora_run, tmp_path):
+    """The model as it is, with its own answers in its card; the adapter once its base model has an id there."""
+    for name in ("model", "adapter"):
+        card = (lora_run / name / "README.md").read_text(encoding="utf-8")
+        assert card_errors(card) == []
+        modes = {path.stat().st_mode & 0o777 for path in (lora_run / name).iterdir() if path.is_file()}
+        assert len(modes) == 1
+    publication = prepare(lora_run / "model", "user/trained")
+    assert card_errors(publication.card) == []
+    widget = ModelCard(publication.card).data.widget
+    assert widget[0]["example_title"] == "English" and all("text" in example["output"] for example in widget)
+    assert "## Examples" in publication.card
+    with pytest.raises(NotPublishableError) as refused:
+        prepare(lora_run / "adapter", "user/adapter")
+    assert any("is no id on the Hub" in problem for problem in refused.value.problems)
 
 
 def test_a_finished_run_is_left_alone(lora_run, write_recipe):
@@ -328,6 +429,72 @@ def test_a_start_that_failed_does_not_claim_the_folder(write_recipe, tmp_path):
     assert not (tmp_path / "run" / "recipe.json").exists()
 
 
+@pytest.fixture
+def short_run(write_recipe, prepared, tmp_path) -> list[str]:
+    """Arguments for a run of one step, in this process, on a copy of the data that a test may spoil."""
+    shutil.copytree(prepared, tmp_path / "prepared")
+    fields = {**LORA, "dataset": str(tmp_path / "prepared"), "max_steps": 1, "eval_records": 0, "save_steps": 1}
+    return ["--config", str(write_recipe(tmp_path / "run", **fields))]
+
+
+def test_other_records_are_noticed_when_a_run_goes_on(short_run, prepared, tmp_path):
+    train(read_recipe(short_run))
+    config = yaml.safe_load((prepared.parent / "mixture.yaml").read_text())
+    shutil.rmtree(tmp_path / "prepared")
+    config["sources"][0]["limit"] = 9
+    (tmp_path / "mixture.yaml").write_text(json.dumps({**config, "output_dir": str(tmp_path / "prepared")}))
+    prepare_data(load_config(tmp_path / "mixture.yaml"))
+    with pytest.raises(ValueError, match=r"run of another recipe or of other data: dataset \(its records\) differs"):
+        train(read_recipe(short_run))
+    next((tmp_path / "prepared").glob("train-*.parquet")).unlink()
+    with pytest.raises(ValueError, match="train-"):
+        train(read_recipe(short_run))
+
+
+def test_two_runs_in_one_folder_do_not_meet(short_run, tmp_path):
+    with locked(tmp_path / "run"), pytest.raises(ValueError, match="another palo train is at work in this folder"):
+        train(read_recipe(short_run))
+    assert not (tmp_path / "run" / "untrained").exists()
+
+
+def test_how_the_model_is_loaded_can_be_said(short_run, tmp_path):
+    """By a revision of the Hub (here: of its cache), and by model_init_kwargs; the adapter names the revision, too."""
+    repository = tmp_path / "hub" / "models--me--tiny"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "tuned").write_text("0" * 40)
+    tiny_model().save_pretrained(repository / "snapshots" / ("0" * 40))
+    PaloProcessor.from_pretrained(GOLDEN / "public_mlp2x" / "checkpoint").save_pretrained(
+        repository / "snapshots" / ("0" * 40)
+    )
+    path = Path(short_run[1])
+    recipe = {k: v for k, v in json.loads(path.read_text()).items() if k not in ("language_model", "vision_tower")}
+    recipe |= {"model_name_or_path": "me/tiny", "model_revision": "tuned", "lora_modules_to_save": ["lm_head"]}
+    path.write_text(json.dumps({**recipe, "model_init_kwargs": {"attn_implementation": "eager"}}))
+    environment = {**os.environ, "HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"}
+    done = palo("train", *short_run, env=environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert read_json(tmp_path / "run" / "adapter" / "adapter_config.json")["revision"] == "tuned"
+    before, after = tiny_model(), AutoModelForImageTextToText.from_pretrained(tmp_path / "run" / "model")
+    assert (after.lm_head.weight - before.lm_head.weight).abs().max() > 1e-5
+    assert torch.equal(after.model.language_model.embed_tokens.weight, before.model.language_model.embed_tokens.weight)
+
+
+def test_a_lora_is_merged_in_float32_and_rounded_once(tmp_path):
+    tiny_model().save_pretrained(tmp_path / "base")
+    adapted = get_peft_model(tiny_model(), language_model_lora(r=4, lora_alpha=8))
+    generator = torch.Generator().manual_seed(0)
+    for name, parameter in adapted.named_parameters():
+        if "lora_B" in name:
+            parameter.data.normal_(std=0.1, generator=generator)
+    adapted.save_pretrained(tmp_path / "adapter")
+    merge_adapter(str(tmp_path / "base"), tmp_path / "adapter", tmp_path / "merged", dtype=torch.bfloat16)
+    merged = AutoModelForImageTextToText.from_pretrained(tmp_path / "merged")
+    assert merged.dtype == torch.bfloat16
+    exact = adapted.merge_and_unload().state_dict()
+    for name, weight in merged.state_dict().items():
+        assert torch.equal(weight, exact[name].bfloat16()), name
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -336,7 +503,15 @@ def test_a_start_that_failed_does_not_claim_the_folder(write_recipe, tmp_path):
         ("num_train_epochs", "0"),
         ("declared_num_gpus", "0"),
         ("mixture_temperature", "5"),
+        ("max_reject_share", "1.5"),
+        ("load_in_4bit", "true"),
         ("chat_template_path", "somewhere"),
+        ("packing", "true"),
+        ("save_only_model", "true"),
+        ("resume_from_checkpoint", "somewhere"),
+        ("push_to_hub", "true"),
+        ("ignore_data_skip", "true"),
+        ("accelerator_config", '{"split_batches": true}'),
     ],
 )
 def test_values_that_cannot_be_or_have_no_effect_are_refused(field, value):
@@ -344,12 +519,24 @@ def test_values_that_cannot_be_or_have_no_effect_are_refused(field, value):
         read_recipe(["--model_name_or_path", "somewhere", f"--{field}", value])
 
 
+def test_every_field_that_comes_with_the_classes_is_known():
+    """New versions bring new fields: each does what it says, or is refused, or cannot do harm."""
+    names = {name for kind in (ModelConfig, SFTConfig) for name in kind.__dataclass_fields__}
+    assert not names - HONOURED - HARMLESS - set(REFUSED)
+    assert not HONOURED & HARMLESS and not (HONOURED | HARMLESS) & set(REFUSED)
+
+
+def test_fields_that_are_refused_may_say_what_holds_anyway():
+    defaults = ["--hub_strategy", "every_save", "--packing", "false", "--dataloader_in_order", "true"]
+    read_recipe(["--model_name_or_path", "somewhere", *defaults])
+
+
 # ---- interrupted
 
 
-def start(*arguments: object) -> subprocess.Popen:
+def start(*arguments: object, **kwargs) -> subprocess.Popen:
     command = [*PALO, *(str(argument) for argument in arguments)]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return subprocess.Popen(command, **{"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **kwargs})
 
 
 def wait_for(path: Path, process: subprocess.Popen) -> None:
@@ -363,7 +550,8 @@ def test_killed_in_the_middle_of_a_checkpoint_the_run_ends_with_the_same_weights
     """Bit for bit, dropout included."""
     output = tmp_path / "palo-lora"
     recipe = write_recipe(output, **LORA)
-    process = start("train", "--config", recipe)
+    # Its workers live a little longer: they must not keep the folder locked.
+    process = start("train", "--config", recipe, "--dataloader_num_workers", 1)
     wait_for(output / "checkpoint-4", process)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
@@ -381,6 +569,18 @@ def test_killed_in_the_middle_of_a_checkpoint_the_run_ends_with_the_same_weights
         for folder in (output, lora_run)
     ]
     assert losses[0] == losses[1]
+
+
+def test_stopped_by_a_scheduler_it_says_how_to_go_on(write_recipe, tmp_path):
+    recipe = write_recipe(tmp_path / "run", **LORA, max_steps=500)
+    process = start("train", "--config", recipe, stderr=subprocess.PIPE, text=True)
+    wait_for(tmp_path / "run" / "checkpoint-2" / MARKER, process)
+    process.terminate()
+    _, error = process.communicate(timeout=120)
+    assert process.returncode == 143
+    checkpoint = last_whole_checkpoint(tmp_path / "run")
+    assert f"\npalo: stopped. The same command goes on from {checkpoint}.\n" in error, error
+    assert "Traceback" not in error, error
 
 
 def test_killed_while_results_are_written_the_run_writes_them_anew(lora_run, write_recipe, tmp_path):

@@ -13,9 +13,10 @@ from trl import SFTConfig
 from transformers_palo import PaloForConditionalGeneration
 from transformers_palo.models.palo.key_map_palo import native_name
 from transformers_palo.training import PaloSFTConfig, PaloSFTTrainer, language_model_lora
+from transformers_palo.training.checkpoints import last_whole_checkpoint
 from transformers_palo.training.parameters import count_parameters
 
-from .conftest import GOLDEN, read_json, tiny_model
+from .conftest import GOLDEN, SHARED, read_json, tiny_model
 from .training_data import examples, image_example, text_example
 
 
@@ -129,6 +130,12 @@ def test_four_steps_of_lora_are_those_of_a_plain_loop(folder, tmp_path):
     lora = language_model_lora(r=4, lora_alpha=8, lora_dropout=0.0)
     trainer = golden_trainer(folder, tmp_path, peft_config=lora)
     state = {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
+    for name, weight in state.items():
+        if "lora_A" in name:
+            # Kaiming's uniform distribution with a = sqrt(5), PEFT's and so the original's.
+            assert 0.8 < weight.abs().max() * weight.shape[1] ** 0.5 <= 1, name
+        assert "lora_B" not in name or not weight.any(), name
+        assert weight.dtype == torch.float32 or not weight.is_floating_point(), name
     trainer.train()
     assert losses(trainer)[0] == pytest.approx(recorded[0], abs=1e-4)
 
@@ -207,6 +214,22 @@ def test_lora_keeps_out_of_the_tower_whatever_names_it_is_given(targets, tmp_pat
     assert trained(trainer)["projector"] == sum(
         p.numel() for p in tiny_model().model.multi_modal_projector.parameters()
     )
+
+
+def test_lora_beside_other_modules_that_are_trained_in_full(tmp_path, processor):
+    lora = language_model_lora(r=2, lora_alpha=4, modules_to_save=["lm_head"])
+    trainer = tiny_trainer(tmp_path, processor, peft_config=lora, max_steps=1)
+    names = ("lm_head.modules_to_save.default.weight", "multi_modal_projector.modules_to_save.default.linear_1.weight")
+    before = {name: p.clone() for name, p in trainer.model.named_parameters() if name.endswith(names)}
+    trainer.train()
+    after = dict(trainer.model.named_parameters())
+    assert len(before) == 2 and not any(torch.equal(weight, after[name]) for name, weight in before.items())
+
+
+def test_the_tower_cannot_be_trained_in_full_beside_lora(tmp_path, processor):
+    lora = language_model_lora(r=2, lora_alpha=4, modules_to_save=["vision_tower"])
+    with pytest.raises(ValueError, match="PALO's tower stays as it is"):
+        tiny_trainer(tmp_path, processor, peft_config=lora)
 
 
 def test_lora_without_the_projector(tmp_path, processor):
@@ -291,17 +314,164 @@ def test_broken_and_cut_records_are_counted_and_named(tmp_path, processor):
     """They do not end the run, also where workers open the images."""
     broken = image_example(str(tmp_path / "gone.png"), "What?", "A boat.", record_id="gone")
     train = Dataset.from_list([*examples("en_multi", "three_turns", "en_text"), broken])
-    trainer = tiny_trainer(tmp_path, processor, train=train, max_steps=2, max_length=112, dataloader_num_workers=1)
+    lenient = {"max_reject_share": 0.5, "max_length": 112}
+    trainer = tiny_trainer(tmp_path, processor, train=train, max_steps=2, dataloader_num_workers=1, **lenient)
     trainer.train()
     log = trainer.state.log_history[1]
-    assert log["records/image_unreadable"] == 2
-    assert log["records/truncated"] == 4
+    assert {name: count for name, count in log.items() if name.startswith("records/")} == {
+        "records/seen": 8,
+        "records/image_unreadable": 2,
+        "records/truncated": 4,
+    }
     named = [json.loads(line) for line in (tmp_path / "run" / "records-not-whole-0.jsonl").read_text().splitlines()]
     assert {(event["id"], event["reason"]) for event in named} == {
         ("gone", "image_unreadable"),
         ("en_multi", "truncated"),
         ("three_turns", "truncated"),
     }
+
+
+@pytest.mark.parametrize("lora", [False, True])
+@pytest.mark.parametrize("images", [[None, "photo"], [None, None], []])
+def test_records_as_trl_takes_them_are_trained_on(images, lora, tmp_path, processor):
+    """Contents that are texts, and records whose images are none, or nothing at all."""
+    photo = [{"bytes": None, "path": str(SHARED / "images" / "square.png")}]
+    chat = [{"role": "user", "content": "What is it?"}, {"role": "assistant", "content": "A boat."}]
+    rows = [{"messages": chat, **({"images": photo if which else None} if images else {})} for which in images or "ab"]
+    peft_config = language_model_lora(r=4) if lora else None
+    trainer = tiny_trainer(tmp_path, processor, train=Dataset.from_list(rows), max_steps=1, peft_config=peft_config)
+    trainer.train()
+    assert trainer.state.log_history[0]["tokens/other"] > 0
+    assert not (tmp_path / "run" / "records-not-whole-0.jsonl").exists()
+
+
+def half_broken(tmp_path, times: int = 1) -> Dataset:
+    """Records of which every other one has lost its picture."""
+    gone = [image_example(str(tmp_path / "gone.png"), "What?", "A boat.", record_id=f"gone-{n}") for n in range(4)]
+    whole = examples(*MIXED)
+    return Dataset.from_list([record for pair in zip(whole, gone, strict=True) for record in pair] * times)
+
+
+def test_counts_of_training_and_evaluation_are_kept_apart(tmp_path, processor):
+    trainer = tiny_trainer(
+        tmp_path,
+        processor,
+        evaluate=half_broken(tmp_path),
+        max_steps=2,
+        eval_strategy="steps",
+        eval_steps=1,
+    )
+    trainer.train()
+    for entry in trainer.state.log_history:
+        counts = {name: count for name, count in entry.items() if "records/" in name}
+        if "loss" in entry:
+            assert counts == {"records/seen": 4 * entry["step"]}
+        elif "eval_loss" in entry:
+            # Of this evaluation, not of all so far.
+            assert counts == {"eval_records/seen": 8, "eval_records/image_unreadable": 4}
+
+
+def test_counts_go_on_with_the_run(tmp_path, processor):
+    """What a continued run has counted, and named, is what an unbroken one has."""
+    fields = {"max_reject_share": 1.0, "save_strategy": "steps", "save_steps": 2, "max_steps": 3}
+    fields["train_sampling_strategy"] = "sequential"
+    train = half_broken(tmp_path)
+    trainer = tiny_trainer(tmp_path, processor, train=train, **fields)
+    trainer.train()
+    counts = {k: v for k, v in trainer.state.log_history[-1].items() if k.startswith("records/")}
+    assert counts == {"records/seen": 12, "records/image_unreadable": 6}
+    named = (tmp_path / "run" / "records-not-whole-0.jsonl").read_text()
+    again = tiny_trainer(tmp_path, processor, train=train, **fields)
+    again.train(resume_from_checkpoint=str(tmp_path / "run" / "checkpoint-2"))
+    assert {k: v for k, v in again.state.log_history[-1].items() if k.startswith("records/")} == counts
+    assert (tmp_path / "run" / "records-not-whole-0.jsonl").read_text() == named
+
+
+def test_a_run_that_loses_too_many_records_fails(tmp_path, processor):
+    """At its end, when its last checkpoint is there: with a higher limit it costs no work."""
+    trainer = tiny_trainer(
+        tmp_path,
+        processor,
+        train=half_broken(tmp_path),
+        max_steps=2,
+        max_reject_share=0.49,
+        save_strategy="steps",
+        save_steps=2,
+    )
+    lost = r"4 of 8 records had to be left out \(50.0%\), more than max_reject_share 49.0%: image_unreadable 4"
+    with pytest.raises(ValueError, match=lost):
+        trainer.train()
+    assert last_whole_checkpoint(tmp_path / "run") == tmp_path / "run" / "checkpoint-2"
+
+
+def test_a_run_that_loses_too_many_records_fails_before_its_end(tmp_path, processor):
+    """As soon as it is sure, if it has few records."""
+    trainer = tiny_trainer(
+        tmp_path,
+        processor,
+        train=half_broken(tmp_path),
+        max_steps=20,
+        max_reject_share=0.1,
+        train_sampling_strategy="sequential",
+    )
+    with pytest.raises(ValueError, match="had to be left out"):
+        trainer.train()
+    assert trainer.state.global_step == 5  # of 80 records, 10 are more than 8
+
+
+def test_metrics_count_every_record_of_the_last_accumulation(tmp_path, processor):
+    """Ten records in batches of 4, 4 and 2."""
+    names = (
+        "zh_multi",
+        "ar_text",
+        "ja_multi",
+        "text_multi",
+        "en_multi",
+        "hi_multi",
+        "ur_text",
+        "ru_multi",
+        "en_text",
+        "bn_text",
+    )
+    trainer = tiny_trainer(
+        tmp_path,
+        processor,
+        train=dataset(*names),
+        max_steps=1,
+        gradient_accumulation_steps=3,
+        train_sampling_strategy="sequential",
+    )
+    trainer.train()
+    log = trainer.state.log_history[0]
+    labels = trainer.data_collator(examples(*names))["labels"]
+    tokens = int((labels[:, 1:] != -100).sum())
+    assert sum(count for name, count in log.items() if name.startswith("tokens/")) == tokens
+    assert log["records/seen"] == 10
+
+
+def test_the_loss_of_an_evaluation_weighs_tokens_not_batches(tmp_path, processor):
+    """A batch of which nothing can be learnt counts as nothing, not as a loss of 0."""
+    broken = [image_example(str(tmp_path / "gone.png"), "What?", "A boat.") for _ in range(2)]
+    whole = examples("en_multi", "hi_text", "ru_multi", "ur_text")
+    trainer = tiny_trainer(tmp_path, processor, per_device_eval_batch_size=2)
+    batch = trainer.data_collator(whole)
+    with torch.no_grad():
+        expected = trainer.compute_loss(trainer.model.eval(), {**batch, "events": []}).item()
+    # Of one record, of three and of none.
+    records = [*whole[:1], broken[0], *whole[1:], broken[0], *broken]
+    metrics = trainer.evaluate(Dataset.from_list(records))
+    assert metrics["eval_loss"] == pytest.approx(expected, abs=1e-5)
+    tokens = {code: metrics[f"eval_tokens/{code}"] for code in ("en", "hi", "ru", "ur")}
+    right = sum(metrics[f"eval_token_accuracy/{code}"] * count for code, count in tokens.items())
+    logged = trainer.state.log_history[-1]
+    assert logged["eval_mean_token_accuracy"] == pytest.approx(right / sum(tokens.values()), abs=1e-5)
+    assert metrics["eval_records/image_unreadable"] == 4
+
+
+def test_an_evaluation_of_nothing_has_no_loss(tmp_path, processor):
+    broken = Dataset.from_list([image_example(str(tmp_path / "gone.png"), "What?", "A boat.")])
+    metrics = tiny_trainer(tmp_path, processor).evaluate(broken)
+    assert "eval_loss" not in metrics and metrics["eval_records/image_unreadable"] == 1
 
 
 def test_batches_are_grouped_by_modality(tmp_path, processor):

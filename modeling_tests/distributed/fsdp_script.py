@@ -1,6 +1,7 @@
 """Two gloo processes with torch's `fully_shard`, wrapped as examples/accelerate/fsdp2.yaml says, against one without.
 
-Accelerate has no FSDP2 on a CPU, so the parts that the trainer puts together are put together here.
+Accelerate has no FSDP2 on a CPU, so the parts that the trainer puts together are put together here; which modules are
+sharded by themselves is decided by Accelerate's own function.
 
 torchrun --nproc_per_node 2 fsdp_script.py OUTPUT
 """
@@ -16,8 +17,12 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from types import SimpleNamespace
+
+from accelerate.utils import FullyShardedDataParallelPlugin
+from accelerate.utils.fsdp_utils import fsdp2_prepare_model
 from peft import get_peft_model
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 from trl.trainer.utils import add_fused_lm_head
 
@@ -26,8 +31,8 @@ from modeling_tests.training_data import examples
 from transformers_palo import PaloProcessor
 from transformers_palo.data.collation import PaloDataCollator
 from transformers_palo.training import language_model_lora
+from transformers_palo.training.graph import gather_sharded_head, keep_projector_in_graph
 from transformers_palo.training.parameters import freeze
-from transformers_palo.training.trainer import keep_projector_in_graph
 
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,35 +49,53 @@ def make_model(lora: bool) -> torch.nn.Module:
     freeze(model, train_projector=True, train_language_model=not lora)
     keep_projector_in_graph(model)
     add_fused_lm_head(model)
+    gather_sharded_head(model)
     return get_peft_model(model, language_model_lora(r=2, lora_alpha=4, lora_dropout=0.0)) if lora else model
 
 
 def shard(model: torch.nn.Module) -> None:
-    """As Accelerate does: every module of a named class, then the whole."""
+    """As Accelerate does with that file: the blocks, the embeddings, the head, and the rest."""
     settings = yaml.safe_load((ROOT / "examples" / "accelerate" / "fsdp2.yaml").read_text())["fsdp_config"]
-    wrapped = settings["fsdp_transformer_layer_cls_to_wrap"].split(",")
-    for module in [module for module in model.modules() if type(module).__name__ in wrapped]:
-        fully_shard(module)
-    fully_shard(model)
+    plugin = FullyShardedDataParallelPlugin(
+        fsdp_version=settings["fsdp_version"],
+        auto_wrap_policy=settings["fsdp_auto_wrap_policy"].lower(),
+        transformer_cls_names_to_wrap=settings["fsdp_transformer_layer_cls_to_wrap"].split(","),
+        reshard_after_forward=settings["fsdp_reshard_after_forward"],
+        cpu_ram_efficient_loading=False,
+    )
+    # What the function asks of an Accelerator.
+    accelerator = SimpleNamespace(
+        state=SimpleNamespace(fsdp_plugin=plugin), mixed_precision="no", is_main_process=dist.get_rank() == 0
+    )
+    fsdp2_prepare_model(accelerator, model)
+    units = {name.removeprefix("base_model.model.") for name, m in model.named_modules() if isinstance(m, FSDPModule)}
+    assert {"", "model.language_model.layers.0", "model.language_model.layers.1"} <= units, units
+    assert not any("vision_tower" in name for name in units), units
 
 
 def run(model: torch.nn.Module, rank: int | None) -> list[float]:
-    """Losses of every step: a rank's own half of the batch, or (`None`) both halves one after the other."""
+    """Losses of every step, and of the same batch after it: a rank's own half, or (`None`) both one after the other."""
     collator = PaloDataCollator(PaloProcessor.from_pretrained(GOLDEN / "public_mlp2x" / "checkpoint"))
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1e-2)
     losses = []
     for halves in STEPS:
         batches = [collator(examples(*half)) for half in halves]
         num_tokens = sum(int((batch["labels"][:, 1:] != -100).sum()) for batch in batches)
-        losses.append(0.0)
-        for batch in batches if rank is None else [batches[rank]]:
-            inputs = {name: tensor for name, tensor in batch.items() if isinstance(tensor, torch.Tensor)}
+        own = [
+            {name: tensor for name, tensor in batch.items() if isinstance(tensor, torch.Tensor)}
+            for batch in (batches if rank is None else [batches[rank]])
+        ]
+        losses += [0.0, 0.0]
+        for inputs in own:
             loss = -model(**inputs, fused_lm_head=True).log_probs.sum() / num_tokens
             # FSDP averages gradients over the processes.
             (loss if rank is None else loss * dist.get_world_size()).backward()
-            losses[-1] += loss.item()
+            losses[-2] += loss.item()
         optimizer.step()
         optimizer.zero_grad()
+        with torch.no_grad():
+            for inputs in own:
+                losses[-1] -= model(**inputs, fused_lm_head=True).log_probs.sum().item() / num_tokens
     return losses
 
 

@@ -25,14 +25,19 @@ from transformers_palo.training import PaloSFTConfig, PaloSFTTrainer, language_m
 
 # In batches of two: images, then text alone. Two processes get one of them each.
 RECORDS = ("zh_multi", "ja_multi", "ar_text", "text_multi", "en_text", "ru_text", "hi_multi", "three_turns")
+# Not to be divided evenly: two processes have to fill up with records that were there before.
+EVAL_RECORDS = ("hi_multi", "ur_text", "en_multi")
 
 
 def main(output: Path, num_processes: int, lora: bool) -> None:
     arguments = PaloSFTConfig(
         output_dir=str(output),
         per_device_train_batch_size=2,
+        per_device_eval_batch_size=2,
         gradient_accumulation_steps=2 // num_processes,
         max_steps=4,
+        # Cuts some records, which are counted.
+        max_length=140,
         learning_rate=1e-3,
         projector_learning_rate=2e-4,
         lr_scheduler_type="constant",
@@ -52,10 +57,12 @@ def main(output: Path, num_processes: int, lora: bool) -> None:
         tiny_model(),
         arguments,
         train_dataset=Dataset.from_list(examples(*RECORDS)),
+        eval_dataset=Dataset.from_list(examples(*EVAL_RECORDS)),
         processing_class=PaloProcessor.from_pretrained(GOLDEN / "public_mlp2x" / "checkpoint"),
         peft_config=language_model_lora(r=2, lora_alpha=4, lora_dropout=0.0) if lora else None,
     )
     trainer.train()
+    trainer.evaluate()
     if state.is_main_process:
         weights = {
             name: p.detach().contiguous() for name, p in trainer.palo_model.named_parameters() if p.requires_grad

@@ -1,12 +1,13 @@
 """A chat completions server on the loopback interface, in a process of its own, that can be told to fail.
 
     python -m modeling_tests.translation.loopback --log LOG [--latency S] [--faults SHARE] [--content-faults SHARE] [--key KEY] [--phrases FILE]
-        [--batch-faults SHARE] [--batch-polls N] [--batch-resets] [--batch-most N]
+        [--batch-faults SHARE] [--batch-polls N] [--batch-resets 1] [--batch-forbids 1] [--batch-most N]
 
-It prints its port. Its "translations" are no translations: each word becomes letters of the target's script, made from
-the word itself, numbers and marks stay; that passes the checks, and the same text gives the same answer in every
-process. Texts in a file of phrases (language -> English -> translation) are given from there. Faults of transport strike a request when it comes for the first or second time, by chance out of its hash;
-faults of content stay with the request, as a model's would.
+It prints its port. Its "translations" are no translations: each word becomes letters of the target's script (in Urdu some
+word), made from the word itself, numbers and marks stay; that passes the checks, and the same text gives the same answer in every
+process. Texts in a file of phrases (language -> English -> translation) are given from there. Faults of transport strike
+a request when it comes for the first or second time, by chance out of its hash; faults of content stay with the request,
+as a model's would.
 """
 
 import argparse
@@ -32,15 +33,21 @@ _ALPHABETS = {
     "Bengali": "অআইঈউঊএওকখগঘচজটঠডতথদনপফবভম",
     "Chinese": "的是在有人他这中大来上国个到说们为子和你地出道也时",
     "English": "abcdefghijklmnopqrstuvwxyz",
-    "Urdu": "ابپتٹجچحخدڈرڑزسشصطعغفقکگلم",
+}
+# Letters put together by chance read like Persian, whatever letters they are: only words read like Urdu.
+_WORDS = {
+    "Urdu": "ہے میں اور یہ ہیں ساتھ گھر سڑک لوگ تصویر میز کرسی درخت پانی آسمان بچہ عورت آدمی گاڑی بلی کھڑکی دروازہ کتاب سفید نیلا سرخ سبز "
+    "پیلا بڑا چھوٹا نیچے سامنے پیچھے کھڑا".split()
 }
 
 
 def pseudo_translation(text: str, language: str) -> str:
-    """Letters of another script for each word; masks, numbers and marks stay."""
-    alphabet = _ALPHABETS[language]
+    """Letters of another script, or another word, for each word; masks, numbers and marks stay."""
+    alphabet, words = _ALPHABETS.get(language, ""), _WORDS.get(language)
 
     def word(match: re.Match[str]) -> str:
+        if words is not None:
+            return words[sum(map(ord, match[0].lower())) % len(words)]
         letters = [alphabet[(ord(character.lower()) - ord("a")) % len(alphabet)] for character in match[0]]
         return letters[0] if language == "Chinese" else "".join(letters)
 
@@ -74,6 +81,7 @@ class Server:
         self.key = key
         self.phrases = phrases
         self.arrivals: Counter[str] = Counter()
+        self.forbids = False
         self.batches = Batches(self, batches)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -108,9 +116,8 @@ class Server:
         request = json.loads(body)
         if request["model"] == "unknown":
             return await self.send(writer, 404, {"error": {"message": "no such model", "code": "model_not_found"}})
-        if "REFUSE ME" in request["messages"][-1]["content"]:
-            said = {"error": {"message": "against the rules", "code": "content_policy_violation"}}
-            return await self.send(writer, 400, said)
+        if (refusal := self.refusal(request)) is not None:
+            return await self.send(writer, *refusal)
         name = hashlib.sha256(json.dumps(request["messages"]).encode()).hexdigest()
         self.arrivals[name] += 1
         self.write_down("A", name)
@@ -119,6 +126,14 @@ class Server:
             return await self.fail(fault, writer)
         await self.send(writer, 200, self.completion(request, name))
         self.write_down("S", name)
+        return None
+
+    def refusal(self, request: dict) -> tuple[int, dict] | None:
+        said = request["messages"][-1]["content"]
+        if "REFUSE ME" in said:
+            return 400, {"error": {"message": "against the rules", "code": "content_policy_violation"}}
+        if "FORBID ME" in said or self.forbids:
+            return 403, {"error": {"message": "forbidden"}}
         return None
 
     def write_down(self, what: str, name: str) -> None:
@@ -151,7 +166,8 @@ class Server:
 
     def completion(self, request: dict, name: str) -> dict:
         message = request["messages"][-1]["content"]
-        language = re.search(r"into (\w+)\.", message)[1]
+        asked = re.search(r"into (\w+)\.", message)
+        language = asked[1] if asked else "Hindi"  # no translation is asked for: a greeting
         text = section(message, "TEXT")
         chance = random.Random(name)
         fault = chance.choice(CONTENT_FAULTS) if chance.random() < self.content_faults else None
@@ -174,12 +190,17 @@ class Server:
         }
 
     async def send(
-        self, writer: asyncio.StreamWriter, status: int, content: dict | str, extra: dict[str, str] | None = None
+        self,
+        writer: asyncio.StreamWriter,
+        status: int,
+        content: dict | str,
+        extra: dict[str, str] | None = None,
+        share: float = 1.0,
     ) -> None:
         body = (content if isinstance(content, str) else json.dumps(content)).encode()
         lines = [f"HTTP/1.1 {status} Whatever", "Content-Type: application/json", f"Content-Length: {len(body)}"]
         lines += [f"{name}: {value}" for name, value in (extra or {}).items()]
-        writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+        writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + body[: int(share * len(body))])
         await writer.drain()
 
 
@@ -194,10 +215,13 @@ async def main() -> None:
     parser.add_argument("--batch-faults", type=float, default=0.0)
     parser.add_argument("--batch-polls", type=int, default=1)
     parser.add_argument("--batch-resets", type=int, default=0)
+    parser.add_argument("--batch-forbids", type=int, default=0)
     parser.add_argument("--batch-most", type=int, default=10**9)
     args = parser.parse_args()
     phrases = json.loads(args.phrases.read_text(encoding="utf-8")) if args.phrases else {}
-    batches = BatchFaults(args.batch_faults, args.batch_polls, bool(args.batch_resets), args.batch_most)
+    batches = BatchFaults(
+        args.batch_faults, args.batch_polls, bool(args.batch_resets), bool(args.batch_forbids), args.batch_most
+    )
     with args.log.open("a") as log:
         server = Server(log, args.latency, args.faults, args.content_faults, args.key, phrases, batches)
         listening = await asyncio.start_server(server.serve, "127.0.0.1", 0, limit=2**22, backlog=1024)

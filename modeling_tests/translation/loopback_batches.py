@@ -30,13 +30,15 @@ class BatchFaults:
     Attributes:
         share: Of requests that are not answered at first.
         polls: How often a batch has to be asked about until it has ended.
-        resets: Break the connection after a batch was created, before the reply.
+        resets: Break the connection after a batch was created, before the reply, and within the first copy of a file.
+        forbids: Answer each request of a batch with 403, and each later one as well.
         most: Requests that may be in work at a time: a batch that is more fails, as OpenAI's does.
     """
 
     share: float = 0.0
     polls: int = 1
     resets: bool = False
+    forbids: bool = False
     most: int = 10**9
 
 
@@ -49,6 +51,7 @@ class Batches:
         self.files: dict[str, bytes] = {}
         self.batches: dict[str, dict[str, Any]] = {}
         self.polls: dict[str, int] = {}
+        self.broken: set[str] = set()
 
     async def answer(self, method: str, path: str, body: bytes, writer: "asyncio.StreamWriter") -> None:
         match [method, *path.split("?")[0].split("/")[2:]]:
@@ -56,6 +59,11 @@ class Batches:
                 reply: Any = self.upload(body)
             case ["GET", "files", file_id, "content"]:
                 reply = self.files[file_id].decode()
+                if self.faults.resets and file_id not in self.broken:
+                    self.broken.add(file_id)
+                    await self.server.send(writer, 200, reply, share=0.5)
+                    writer.transport.abort()
+                    return
             case ["POST", "batches"]:
                 reply = self.create(json.loads(body))
                 if self.faults.resets and len(self.batches) % 2:
@@ -152,9 +160,9 @@ class Batches:
             self.server.arrivals[name] += 1
             self.server.write_down("A", name)
             fault, reply = self.fault(name), {"id": f"r-{name[:8]}", "custom_id": entry["custom_id"], "error": None}
-            if fault is None and "REFUSE ME" in str(entry["body"]["messages"]):
-                said = {"error": {"message": "against the rules", "code": "content_policy_violation"}}
-                errors.append({**reply, "response": {"status_code": 400, "body": said}})
+            self.server.forbids |= self.faults.forbids
+            if fault is None and (refusal := self.server.refusal(entry["body"])) is not None:
+                errors.append({**reply, "response": {"status_code": refusal[0], "body": refusal[1]}})
             elif fault in ("500", "429"):
                 response = {"status_code": int(fault), "body": {"error": {"message": "too much"}}}
                 errors.append({**reply, "response": response})

@@ -1,15 +1,20 @@
 """`palo translate run --batch` against a real server with files and batches, killed between any two steps."""
 
+import asyncio
+import filecmp
+import json
 import signal
 import sqlite3
+import tracemalloc
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from transformers_palo.llm import Endpoint, FatalEndpointError, batch
+from transformers_palo.llm import Endpoint, FatalEndpointError, batch, batch_api
 from transformers_palo.llm.batch import BatchLimits
+from transformers_palo.llm.batch_files import read_requests, read_results
 from transformers_palo.translation.run import Batching, Job, translate_file
 
 from .conftest import Loopback, make_records, read_lines, write_records
@@ -22,6 +27,7 @@ SMALL = Batching(limits=BatchLimits(requests=20))
 @pytest.fixture(autouse=True)
 def without_pauses(monkeypatch):
     monkeypatch.setattr(batch, "_LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr(batch_api, "_FIRST_WAIT", 0.01)
 
 
 def job(tmp_path: Path, name: str = "run", records: list[dict] | None = None, **fields) -> Job:
@@ -144,15 +150,51 @@ def test_a_batch_at_another_address_is_not_forgotten(tmp_path, serve):
         translate_file(job(tmp_path), Endpoint(other.base_url), None, SMALL)
 
 
-def test_refused_requests_are_rejected_in_the_same_words(tmp_path, server):
+@pytest.mark.parametrize("text", ["REFUSE ME, the answer says.", "FORBID ME, the answer says."])
+def test_refused_requests_are_rejected_in_the_same_words(tmp_path, server, text):
     records = make_records(12)
-    records[7]["conversations"][1]["value"] = "REFUSE ME, the answer says."
+    records[7]["conversations"][1]["value"] = text
     for name, batching in (("plain", None), ("run", SMALL)):
         translate_file(job(tmp_path, name, records), Endpoint(server.base_url), None, batching)
     for language in LANGUAGES:
         (reject,) = read_lines(tmp_path / "run" / f"{language}.rejects.jsonl")
         assert reject["reasons"] == ["request_refused"]
     assert outputs(tmp_path / "run") == outputs(tmp_path / "plain")
+
+
+def test_a_key_that_is_withdrawn_meanwhile_rejects_nothing(tmp_path, serve):
+    server = serve(batch_forbids=1)
+    with pytest.raises(FatalEndpointError, match=r"403.*a mere greeting was refused as well"):
+        translate_file(job(tmp_path), Endpoint(server.base_url), None, SMALL)
+    with closing(sqlite3.connect(tmp_path / "run" / "journal.sqlite")) as connection:
+        assert connection.execute("SELECT count(*) FROM results WHERE NOT accepted").fetchone() == (0,)
+        assert connection.execute("SELECT count(*) FROM batch_refusals").fetchone() == (0,)
+
+
+def test_damaged_results_are_left_out(tmp_path):
+    path = tmp_path / "batch.output"
+    results = ["a", {"status_code": "500"}, {"status_code": 400, "body": {"error": {"message": "half \ud83d"}}}]
+    lines = [json.dumps({"custom_id": str(number), "response": one}) for number, one in enumerate(results)]
+    path.write_text("\n".join([*lines, "[" * 100_000, '"text"', ""]))
+    ((custom_id, refusal),) = read_results(path, "http://x/v1", str)
+    assert (custom_id, str(refusal)) == ("2", "http://x/v1 answered 400: Error code: 400 - half \ufffd")
+
+
+def test_an_output_is_not_held_in_memory(tmp_path, server):
+    path, copy = tmp_path / "large", tmp_path / "copy"
+    path.write_bytes(b"x" * 40_000_000)
+
+    async def there_and_back() -> int:
+        async with batch.BatchApi(server.base_url, 0) as api:
+            file_id = await api.upload(path)
+            tracemalloc.start()
+            await api.download(file_id, copy)
+            peak = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+            return peak
+
+    assert asyncio.run(there_and_back()) < 10_000_000
+    assert filecmp.cmp(path, copy, shallow=False)
 
 
 def test_an_account_that_may_have_little_in_work(tmp_path, serve):
@@ -166,10 +208,7 @@ def test_an_account_that_may_have_little_in_work(tmp_path, serve):
 
 
 def test_requests_are_known_again_under_a_reasoning_models_parameters(tmp_path):
-    import json
-
     from transformers_palo.llm import ChatRequest
-    from transformers_palo.llm.batch_files import read_requests
 
     request = ChatRequest("m", ({"role": "user", "content": "नमस्ते"},), 7)
     body = {"model": "m", "messages": request.messages, "max_completion_tokens": 7}
@@ -242,7 +281,8 @@ class TestCommand:
         server = serve(batch_polls=2)
         code, _, err = here(*self.arguments(tmp_path, server, "--no-wait"))
         assert code == 1
-        assert "of the translations have no answer yet (in a batch that has not ended): run the same command" in err
+        assert "9 of the translations have no answer yet (hi: 000000000000, " in err
+        assert "; in a batch that has not ended): run the same command" in err
         _, out, _ = here("translate", "batch", "status", tmp_path / "run")
         assert out.splitlines()[1].split()[:2] == ["batch_0", "7"]
         assert "in_progress" in out

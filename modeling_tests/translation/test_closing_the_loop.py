@@ -1,7 +1,9 @@
 """From reviewed runs to a fine-tuning set, a comparison and a training file."""
 
 import json
+import os
 import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -14,12 +16,12 @@ from transformers_palo.translation.compare import compare_runs, comparison_text
 from transformers_palo.translation.finetune import export_finetune, mask_like
 from transformers_palo.translation.prompts import Prompter, Turn
 from transformers_palo.translation.results import open_run, read_accepted
-from transformers_palo.translation.reviews import Review, ReviewStore
+from transformers_palo.translation.reviews import Review, ReviewStore, stats_table
 from transformers_palo.translation.run import Job, translate_file
 from transformers_palo.translation.store import Shard
 from transformers_palo.translation.targets import TARGETS
 
-from .conftest import Servers, make_records, read_lines, write_records
+from .conftest import Servers, in_a_fork, make_records, read_lines, write_records
 
 
 RECORDS = 30
@@ -99,6 +101,15 @@ class TestFinetuningSet:
         train, validation = pictures("t.jsonl"), pictures("t.validation.jsonl")
         assert train | validation == {str(number) for number in range(RECORDS)}
         assert not train & validation
+
+    @pytest.mark.parametrize("name", ["tuning.jsonl", "tuning.validation.jsonl"])
+    def test_nothing_is_overwritten(self, run, tmp_path, name):
+        review_all(run)
+        (tmp_path / name).write_text("mine")
+        with pytest.raises(FileExistsError, match=f"{name} exists already"):
+            export_finetune(run, "trl", tmp_path / "tuning.jsonl")
+        assert (tmp_path / name).read_text() == "mine"
+        assert len(list(tmp_path.glob("*tuning*"))) == 1
 
     def test_rejected_and_unreviewed_records_teach_nothing(self, run, tmp_path):
         with pytest.raises(ValueError, match="nothing was reviewed yet"):
@@ -206,9 +217,9 @@ class TestBuild:
         card = DatasetCard.load(tmp_path / "data" / "README.md")
         assert card.data.language == ["hi", "zh"]
         assert card.data.size_categories == "n<1K"
-        assert "| hi | 30 | 0 | 0 | 0 |" in card.text
-        build([run], tmp_path / "data" / "train.jsonl")
-        loaded = load_dataset(str(tmp_path / "data"), split="train", cache_dir=str(tmp_path / "cache"))
+        assert "| hi | 30 | 0 | 0 | 0 | 0 |" in card.text
+        build([run], tmp_path / "lines" / "train.jsonl")
+        loaded = load_dataset(str(tmp_path / "lines"), split="train", cache_dir=str(tmp_path / "cache"))
         assert len(loaded) == 2 * RECORDS
 
     def test_what_is_refused(self, run, tmp_path):
@@ -218,11 +229,78 @@ class TestBuild:
             build([tmp_path / "nowhere"], tmp_path / "train.jsonl")
         (tmp_path / "data").mkdir()
         (tmp_path / "data" / "README.md").write_text("# Mine")
-        with pytest.raises(FileExistsError, match="written by somebody else"):
+        with pytest.raises(FileExistsError, match=r"README.md exists already: choose another folder for train.jsonl"):
             build([run], tmp_path / "data" / "train.jsonl")
+        (tmp_path / "mine.jsonl").write_text("mine")
+        with pytest.raises(FileExistsError, match=r"mine.jsonl exists already: choose another name"):
+            build([run], tmp_path / "mine.jsonl")
+        assert (tmp_path / "mine.jsonl").read_text() == "mine"
         with pytest.raises(FileNotFoundError, match="nowhere"):
             build([run], tmp_path / "train.jsonl", include_english=tmp_path / "nowhere.json")
         assert not list(tmp_path.glob("*train*"))
+
+    def test_what_was_not_answered_is_counted_and_named(self, tmp_path, server, here, monkeypatch):
+        from transformers_palo.llm import UnansweredError
+        from transformers_palo.translation.conversation import Translator
+
+        translate = Translator.translate
+
+        async def sometimes(self, turns):
+            if self.prompter.target.code == "zh" or "picture 3" in turns[1].english:
+                raise UnansweredError("no answer")
+            return await translate(self, turns)
+
+        job = Job(write_records(tmp_path / "few.json", make_records(5)), tmp_path / "few", ["hi", "zh"], "first")
+        with monkeypatch.context() as patch:
+            patch.setattr(Translator, "translate", sometimes)
+            translate_file(job, Endpoint(server.base_url))
+        out = tmp_path / "data" / "train.jsonl"
+        code, said, err = here("translate", "build", job.output_dir, "--out", out)
+        assert code == 1
+        assert "hi: 4 records, 0 of them reviewed; 0 rejected by checks, 0 by reviewers, 1 without an answer" in said
+        assert "6 of the translations are not in" in err and "hi: 000000000003; zh: 000000000000, 0" in err
+        assert len(read_lines(out)) == 4
+        assert "| zh | 0 | 0 | 0 | 0 | 5 |" in (out.parent / "README.md").read_text()
+        translate_file(job, Endpoint(server.base_url))
+        code, said, err = here("translate", "build", job.output_dir, "--out", tmp_path / "all" / "train.jsonl")
+        assert (code, err) == (0, "")
+        assert len(read_lines(tmp_path / "all" / "train.jsonl")) == 10
+
+    def test_a_run_that_is_not_finished(self, tmp_path, server, monkeypatch):
+        input = write_records(tmp_path / "few.json", make_records(5))
+        job = Job(input, tmp_path / "few", ["hi"], "first")
+        translate_file(job, Endpoint(server.base_url))
+        with monkeypatch.context() as patch:
+            patch.setattr("transformers_palo.translation.run._write_files", lambda *_: None)
+            translate_file(job, Endpoint(server.base_url))
+        with pytest.raises(ValueError, match="hi is not finished: run 'palo translate run' to its end first"):
+            build([tmp_path / "few"], tmp_path / "train.jsonl")
+        assert not (tmp_path / "train.jsonl").exists()
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody without rights")
+    def test_a_run_in_a_folder_that_is_read_only(self, run, monkeypatch):
+        """Somebody else's, or on a disk that is mounted so: it can be read, and everything built from it elsewhere."""
+        review_all(run)
+
+        def as_nobody() -> object:
+            os.setuid(65534)
+            counts = build([Path("run")], Path("elsewhere/train.jsonl"))
+            export_finetune(Path("run"), "trl", Path("elsewhere/tuning.jsonl"))
+            with pytest.raises(OSError, match=r"run2 cannot be made: Permission denied. Choose another --output-dir"):
+                translate_file(Job(Path("few.json"), Path("run2"), ["hi"], "first"), Endpoint("http://127.0.0.1:9"))
+            return counts.records.total(), counts.reviewed.total(), stats_table(Path("run")).count("\n")
+
+        # pytest's own folders are closed to everybody else.
+        with tempfile.TemporaryDirectory() as folder:
+            monkeypatch.chdir(folder)
+            shutil.copytree(run, "run", ignore=shutil.ignore_patterns("*-wal", "*-shm"))  # as a run leaves it
+            write_records(Path("few.json"), make_records(1))
+            for name, mode in ((".", 0o755), ("run", 0o755), ("elsewhere", 0o777)):
+                Path(name).mkdir(exist_ok=True)
+                Path(name).chmod(mode)
+            assert in_a_fork(as_nobody) == f"({2 * RECORDS}, {RECORDS}, 1)"
+            assert not list(Path("run").glob("*-wal"))
+            monkeypatch.undo()
 
     def test_files_that_do_not_fit_the_journal(self, run, tmp_path):
         path = run / "hi.jsonl"

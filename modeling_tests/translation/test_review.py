@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from transformers_palo.llm import Endpoint
-from transformers_palo.translation.review_files import export_reviews, import_reviews, sample
+from transformers_palo.translation.review_files import export_reviews, sample
+from transformers_palo.translation.review_import import import_reviews
 from transformers_palo.translation.review_queue import ReviewQueue
 from transformers_palo.translation.reviews import Review, ReviewStore, decide, review_stats, stats_table
 from transformers_palo.translation.run import Job, translate_file
@@ -137,6 +138,105 @@ class TestSpreadsheets:
             import_reviews(run, out, "asha")
         assert complaint in str(error.value)
         assert ReviewStore(run).of_language("ur") == {}
+
+    def test_nothing_is_overwritten(self, run, tmp_path):
+        (tmp_path / "ur.csv").write_text("hours of work")
+        with pytest.raises(FileExistsError, match="exists already: choose another name, or remove it first"):
+            export_reviews(run, "ur", 10, 0, tmp_path / "ur.csv")
+        assert (tmp_path / "ur.csv").read_text() == "hours of work"
+
+    @pytest.mark.parametrize(
+        ("delimiter", "encoding", "line_end", "start"),
+        [
+            (";", "utf-8-sig", "\r\n", ""),  # Excel in Europe, "CSV UTF-8"
+            ("\t", "utf-16", "\r\n", ""),  # Excel, "Unicode Text"
+            ("\t", "utf-16-be", "\n", "\ufeff"),
+            (";", "utf-8", "\n", "sep=;\n"),
+            (",", "utf-8", "\r", ""),
+        ],
+    )
+    def test_however_a_spreadsheet_saves_it(self, run, tmp_path, delimiter, encoding, line_end, start):
+        """Re-sorted, with columns dropped, an empty row at the end, and other line ends within cells."""
+        out = tmp_path / "ur.csv"
+        export_reviews(run, "ur", 10, 0, out)
+        corrected = "جی ہاں، وہاں ایک بڑی دیوار؛ اور پتھر کا ایک پل ہے۔"
+        fill_in(
+            out, edited={("photo-0", "4"): corrected}, verdict={("photo-1", "1"): "Accept", ("photo-2", "2"): "reject"}
+        )
+        with out.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.DictReader(file))
+        names = ["verdict", "edited", "turn", "translation", "position", "language", "English notes"]
+        with out.open("w", encoding=encoding, newline="") as file:
+            file.write(start)
+            writer = csv.DictWriter(
+                file, names, delimiter=delimiter, lineterminator=line_end, extrasaction="ignore", restval=""
+            )
+            writer.writeheader()
+            for row in sorted(rows, key=lambda row: row["english"]):
+                text = row["translation"].replace("\n", line_end)
+                writer.writerow(row | {"translation": text, "position": f"{row['position']}.0"})
+            file.write(delimiter * 6 + line_end)
+        assert import_reviews(run, out, "asha") == (3, 0)
+        decisions = ReviewStore(run).decisions("ur")
+        assert [decisions[position].verdict for position in range(3)] == ["edit", "accept", "reject"]
+        assert decisions[0].translation[3] == corrected
+        assert decisions[0].translation[0].startswith("<image>\n")
+
+    def test_without_the_column_language_the_texts_tell_it(self, run, tmp_path):
+        out = tmp_path / "ur.csv"
+        export_reviews(run, "ur", 10, 0, out)
+        fill_in(
+            out,
+            language={(f"photo-{n}", str(t)): "" for n in range(3) for t in range(1, 5)},
+            verdict={("photo-1", "1"): "accept"},
+        )
+        assert import_reviews(run, out, "asha") == (1, 2)
+
+    @pytest.mark.parametrize(
+        ("columns", "complaint"),
+        [
+            ({"turn": {("photo-1", "2"): "1"}}, "row 7: expected each turn once, found turn 1 of position 1 as in"),
+            ({"turn": {("photo-1", "2"): "3"}}, "expected all turns of position 1, turn 2 is missing"),
+            ({"position": {("photo-1", "1"): "7", ("photo-1", "2"): "7"}}, "found position 7, which is none"),
+            (
+                {"source_id": {("photo-1", "1"): "photo-9"}},
+                "row 6: expected source_id 'photo-1' at position 1, found 'photo-9'",
+            ),
+            ({"language": {("photo-1", "1"): "hi"}}, "expected one language in 'language', found 'hi', 'ur'"),
+            ({"edited": {("photo-1", "1"): "<image>\nپھول\x07؟"}}, "damaged_text (found U+0007)"),
+        ],
+    )
+    def test_rows_that_do_not_fit_are_named(self, run, tmp_path, columns, complaint):
+        out = tmp_path / "ur.csv"
+        export_reviews(run, "ur", 10, 0, out)
+        fill_in(out, **columns)
+        with pytest.raises(ValueError) as error:
+            import_reviews(run, out, "asha")
+        assert complaint in str(error.value)
+
+    @pytest.mark.parametrize(
+        ("content", "complaint"),
+        [
+            (b"PK\x03\x04 and so on", "found a workbook: save it as 'CSV UTF-8'"),
+            ("position;turn;edited\n1;1;é".encode("latin-1"), "found another encoding, which loses letters"),
+            ("position,turn".encode("utf-16-le"), "found another encoding"),
+            (b"", "none named 'position'"),
+            (b"position,turn,verdict\n", "none named 'language' or 'translation'"),
+            (b"position,turn,turn,verdict,language\n", "found 'turn' twice"),
+            (b'position,turn,verdict,language\n0,1,"accept,ur\n', "expected a table, found what is none"),
+            (b"position,turn,verdict,language\n0,1,accept,ur,more\n", "row 2: expected 4 cells, found 5"),
+            (b"position,turn,verdict,language\n0,1,accept,hi\n", "'s languages, ur; found 'hi'"),
+        ],
+    )
+    def test_what_is_no_such_table(self, run, tmp_path, content, complaint):
+        (tmp_path / "other.csv").write_bytes(content)
+        with pytest.raises(ValueError) as error:
+            import_reviews(run, tmp_path / "other.csv", "asha")
+        assert complaint in str(error.value)
+
+    def test_a_file_that_is_not_there(self, run, tmp_path):
+        with pytest.raises(FileNotFoundError, match="expected a filled-in CSV file, found nothing"):
+            import_reviews(run, tmp_path / "hi.csv", "asha")
 
     def test_another_table(self, run, tmp_path):
         (tmp_path / "other.csv").write_text("a,b\n1,2\n")
@@ -415,6 +515,17 @@ class TestLabelStudio:
         assert first.reason == "unnatural"
         assert ReviewStore(run).decisions("ur").keys() == {0}
 
+    def test_nothing_is_overwritten(self, run, tmp_path):
+        (tmp_path / "ur.config.xml").write_text("mine")
+        with pytest.raises(FileExistsError, match=r"ur.config.xml exists already"):
+            export_reviews(run, "ur", 10, 0, tmp_path / "ur.json", "label-studio")
+        assert [path.name for path in tmp_path.glob("*ur*")] == ["ur.config.xml"]
+
+    def test_an_export_with_a_byte_order_mark(self, run, tasks, tmp_path):
+        path = write_records(tmp_path / "export.json", annotated(tasks, 1, EVERY_TURN))
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+        assert import_reviews(run, path) == (1, 0)
+
     def test_blank_ends_that_a_text_area_takes_away_are_no_edit(self, run, tasks, tmp_path):
         said = {key: {"verdict": "edit"} for key in EVERY_TURN}
         export = annotated(tasks, 1, said)
@@ -494,6 +605,8 @@ def test_the_command_for_tools(run, tmp_path, here, format):
     options = ["--language", "ur", "--format", format, "--out", tmp_path / "out.json", "--image-url", "https://a.org/"]
     code, out, _ = here("translate", "review", "export", run, *options)
     assert (code, "Wrote 3 records" in out) == (0, True)
+    code, _, err = here("translate", "review", "export", run, *options)
+    assert (code, "out.json exists already" in err) == (1, True)
     code, out, _ = here("translate", "review", "import", run, tmp_path / "out.json")
     # Nobody has said anything: Label Studio's tasks are no export of annotations.
     assert (code, "0 records reviewed" in out) == ((1, False) if format == "label-studio" else (0, True))

@@ -19,6 +19,7 @@ import pytest
 from transformers_palo.languages import Language
 from transformers_palo.llm import Endpoint
 from transformers_palo.translation import targets
+from transformers_palo.translation.damage import check_characters
 from transformers_palo.translation.estimate import estimate
 from transformers_palo.translation.glossary import read_glossary
 from transformers_palo.translation.masking import mask
@@ -106,6 +107,8 @@ class TestPrompts:
         assert parse_conversation('```json\n{"turns": ["a"]}\n```') == ["a"]
         assert parse_conversation('{"turns": [1]}') is None
         assert parse_conversation("Sure!") is None
+        assert parse_conversation('{"turns": ' + "[" * 100_000) is None
+        assert parse_conversation(r'{"turns": ["a \ud83d"]}') == ["a \ufffd"]
 
     @pytest.mark.parametrize("code", TARGETS)
     def test_every_language_has_guidance(self, code):
@@ -178,13 +181,14 @@ class TestRun:
             "an empty answer": {**good, "conversations": [{"from": "gpt", "value": " "}]},
             "an answer with <image>": {**good, "conversations": [{"from": "gpt", "value": "See <image>."}]},
             "half a character": {**good, "conversations": [{"from": "gpt", "value": "\ud83d"}]},
+            "(a lone surrogate)": {**good, "conversations": [{"from": "\ud83d", "value": "A dog."}]},
         }
         path = tmp_path / "records.jsonl"
         path.write_text("\n".join(map(json.dumps, [*bad.values(), good])))
         summary = translate_file(job(tmp_path, input=path, languages=["hi"]), Endpoint(server.base_url))
-        assert (summary.accepted["hi"], summary.rejected["hi"]) == (1, 5)
+        assert (summary.accepted["hi"], summary.rejected["hi"]) == (1, 6)
         rejects = read_lines(tmp_path / "run" / "hi.rejects.jsonl")
-        assert [reject["reasons"] for reject in rejects] == [["malformed_source"]] * 5
+        assert [reject["reasons"] for reject in rejects] == [["malformed_source"]] * 6
         for name, reject in zip(bad, rejects, strict=True):
             assert name.split()[-1] in reject["details"][0]["detail"].replace("'", "") or name == "half a character"
 
@@ -265,6 +269,34 @@ class TestRun:
         assert "wrong_language" in (tmp_path / "run" / "checks.md").read_text()
 
 
+class TestRepliesThatAreNoText:
+    @pytest.mark.parametrize(
+        ("reply", "reason"),
+        [
+            ("यह एक कुत्ता है। \ud83d", "damaged_text"),
+            ("यह एक कुत्ता है।\x00", "damaged_text"),
+            ("यह एक कुत्ता है। " * 300_000, "length_ratio"),
+        ],
+    )
+    def test_they_are_rejected_by_name_and_the_run_goes_on(self, tmp_path, serve, reply, reason):
+        records = make_records(4)
+        question = records[1]["conversations"][1]["value"]
+        (tmp_path / "phrases.json").write_text(json.dumps({"Hindi": {question: reply}}))
+        server = serve(phrases=tmp_path / "phrases.json")
+        summary = translate_file(job(tmp_path, records, languages=["hi"]), Endpoint(server.base_url))
+        assert (summary.accepted["hi"], summary.rejected["hi"]) == (3, 1)
+        (reject,) = read_lines(tmp_path / "run" / "hi.rejects.jsonl")
+        assert reject["reasons"] == [reason]
+        assert len(reject["translation"][1]) < 10_000
+        asked = next(FinishedRun(tmp_path / "run").outcomes("hi", accepted=False))[1].asked_again
+        assert asked == {reason: 2}
+        assert check_run(tmp_path / "run")["hi"].reasons == {reason: 1}
+
+    def test_damage_that_is_in_the_source(self):
+        assert check_characters("A \ufffd.", "Ein \ufffd.") == []
+        assert check_characters("A.", "Ein\u200d\t\n 🦙.") == []
+
+
 class TestCheck:
     def test_files_from_elsewhere(self, tmp_path, server):
         """Without a journal, and with a record that does not pass."""
@@ -316,6 +348,46 @@ class TestRefusals:
         translate_file(job(tmp_path), Endpoint(server.base_url))
         with pytest.raises(ValueError, match="another glossary"):
             translate_file(job(tmp_path, glossary=glossary), Endpoint(server.base_url))
+
+    @pytest.mark.parametrize("change", ["another", "gone", "cut off"])
+    def test_an_input_that_is_changed_meanwhile(self, tmp_path, server, monkeypatch, change):
+        from transformers_palo.translation.conversation import Translator
+
+        wanted = job(tmp_path, languages=["hi"])
+        before = wanted.input.read_bytes()
+        translate = Translator.translate
+
+        async def and_change(self, turns):
+            if change == "gone":
+                wanted.input.unlink(missing_ok=True)
+            else:
+                wanted.input.write_bytes(before.replace(b"What", b"Whom") if change == "another" else before[:99])
+            return await translate(self, turns)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Translator, "translate", and_change)
+            with pytest.raises(ValueError, match=r"records.json was changed while it was translated: restore it"):
+                translate_file(wanted, Endpoint(server.base_url))
+        assert outputs(tmp_path / "run") == {}
+        if change == "another":
+            with pytest.raises(ValueError, match=r"records.json has changed since the run"):
+                translate_file(wanted, Endpoint(server.base_url))
+        # Once it is restored, nothing of what the other one said is in the files.
+        wanted.input.write_bytes(before)
+        assert translate_file(wanted, Endpoint(server.base_url)).accepted == {"hi": 12}
+        fresh = replace(wanted, output_dir=tmp_path / "fresh")
+        translate_file(fresh, Endpoint(server.base_url))
+        assert outputs(tmp_path / "run") == outputs(tmp_path / "fresh")
+
+    def test_a_result_belongs_to_its_record(self, tmp_path, server):
+        """Whatever the journal holds of a place in the file, it counts for the record that it was made from alone."""
+        wanted = job(tmp_path, languages=["hi"])
+        translate_file(wanted, Endpoint(server.base_url))
+        before = outputs(tmp_path / "run")
+        with closing(sqlite3.connect(tmp_path / "run" / "journal.sqlite")) as connection, connection:
+            connection.execute("UPDATE results SET source = 7, outcome = replace(outcome, 'translation', 'reasons')")
+        translate_file(wanted, Endpoint(server.base_url))
+        assert outputs(tmp_path / "run") == before
 
     def test_files_without_a_journal(self, tmp_path, server):
         (tmp_path / "run").mkdir()
@@ -439,9 +511,10 @@ class TestCommand:
         assert "hi: 5 accepted, 0 rejected" in result.stdout
         assert "$0.0" in result.stdout
 
-    def test_a_key_stays_out_of_everything(self, tmp_path, serve, here, monkeypatch):
+    @pytest.mark.parametrize("around", ["", "\n"])
+    def test_a_key_stays_out_of_everything(self, tmp_path, serve, here, monkeypatch, around):
         server = serve(key="sk-right")
-        monkeypatch.setenv("OPENAI_API_KEY", "sk-wrong-key")
+        monkeypatch.setenv("OPENAI_API_KEY", f"sk-wrong-key{around}")
         input = write_records(tmp_path / "records.json", make_records(5))
         code, out, err = here(*run_command(input, tmp_path / "run", server))
         assert code == 1
@@ -482,7 +555,11 @@ class TestCommand:
             patch.setattr(Translator, "translate", sometimes)
             code, _, err = here(*run_command(input, tmp_path / "run", server))
         assert code == 1
-        assert "3 of the translations have no answer yet (no answer after 9 tries): run the same command again" in err
+        assert (
+            "3 of the translations have no answer yet (hi: 000000000003; bn: 000000000003; zh: 000000000003; no answer after 9"
+            in err
+        )
+        assert err.strip().endswith("run the same command again.")
         assert len(read_lines(tmp_path / "run" / "hi.jsonl")) == 4
         assert here(*run_command(input, tmp_path / "run", server))[0] == 0
         assert len(read_lines(tmp_path / "run" / "hi.jsonl")) == 5

@@ -52,6 +52,8 @@ def detect_language(text: str) -> Language | None:
     candidates = [language for language in LANGUAGES if language.script == script]
     if len(candidates) == 1:
         return candidates[0]
+    # lingua takes no half of a surrogate pair.
+    text = text.encode("utf-8", "replace").decode()
     detected = _detector(tuple(language.code for language in candidates)).detect_language_of(text)
     return None if detected is None else get_language(detected.iso_code_639_1.name)
 

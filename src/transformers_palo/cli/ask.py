@@ -71,34 +71,61 @@ def ask(
     Example:  palo ask boat.jpg "¿De qué color es el barco?" --model MBZUAI/PALO-7B
     """
     *images, question = arguments
-    for image in images:
-        if not image.startswith(REMOTE) and not Path(image).is_file():
-            raise ValueError(
-                f"No image at {image!r}: expected the path of a file or an http(s) URL. The question comes last."
-            )
-    if not images and Path(question).is_file():
-        raise ValueError(
-            f"Found the file {question!r} and no question: write the question, in quotes, behind the image."
-        )
-    if question == "-":
-        question = sys.stdin.read().strip()
-    if not question:
-        raise ValueError("The question is empty: write it behind the images, or write - and give it on stdin.")
-
+    _check_images(images)
+    question = _read_question(question, has_images=bool(images))
     if base_url:
         reply = ask_server(base_url, model, images, question, max_new_tokens)
     else:
         reply = ask_here(model or DEFAULT_MODEL, images, question, max_new_tokens, device, dtype)
     print(reply.source, file=sys.stderr)
     answer: list[str] = []
-    for piece in reply.pieces:
-        # A byte-level tokenizer keeps the space between "ASSISTANT:" and the answer.
-        piece = piece if answer else piece.lstrip()
-        if not piece:
-            continue
-        answer.append(piece)
-        if not as_json:
-            print(piece, end="", flush=True)
+    try:
+        for piece in reply.pieces:
+            # A byte-level tokenizer keeps the space between "ASSISTANT:" and the answer.
+            piece = piece if answer else piece.lstrip()
+            if not piece:
+                continue
+            answer.append(piece)
+            if not as_json:
+                print(piece, end="", flush=True)
+    except BaseException:
+        # What came before is shown all the same; the error and the exit code say that it is not whole.
+        if answer:
+            _end(answer, images, question, reply, as_json)
+        raise
+    _end(answer, images, question, reply, as_json)
+
+
+def _check_images(images: list[str]) -> None:
+    for image in images:
+        # os.path.isfile is False for what can be no path (too long, a NUL byte); Path.is_file raises.
+        if not image.startswith(REMOTE) and not os.path.isfile(image):
+            shown = image if len(image) <= 300 else f"{image[:77]}..."
+            raise ValueError(
+                f"No image at {shown!r}: expected the path of a file or an http(s) URL. The question comes last."
+            )
+
+
+def _read_question(question: str, has_images: bool) -> str:
+    if not has_images and os.path.isfile(question):
+        raise ValueError(
+            f"Found the file {question!r} and no question: write the question, in quotes, behind the image."
+        )
+    if question == "-":
+        question = sys.stdin.read().strip()
+    if not question.strip():
+        raise ValueError("The question is empty: write it behind the images, or write - and give it on stdin.")
+    try:
+        question.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"The question is no UTF-8 text: character {error.start + 1} of it came as a byte that stands for none. "
+            "Convert it to UTF-8."
+        ) from None
+    return question
+
+
+def _end(answer: list[str], images: list[str], question: str, reply: Reply, as_json: bool) -> None:
     if as_json:
         record = {"images": images, "question": question, "answer": "".join(answer).strip(), **reply.facts}
         print(json.dumps(record, ensure_ascii=False))
@@ -127,6 +154,7 @@ def ask_here(name: str, images: list[str], question: str, max_new_tokens: int, d
         "device": str(loaded.model.device),
         "dtype": str(loaded.model.dtype).removeprefix("torch."),
         "prompt_tokens": prompt_tokens,
+        "finish_reason": None,
     }
     failure: list[BaseException] = []
 
@@ -163,7 +191,7 @@ def ask_server(base_url: str, model: str | None, images: list[str], question: st
 
     Raises:
         ImportError: The `openai` package is missing.
-        ValueError: The server did not answer, or refused.
+        ValueError: The server did not answer, or refused; from `pieces`: its answer broke off.
     """
     try:
         import openai
@@ -173,7 +201,7 @@ def ask_server(base_url: str, model: str | None, images: list[str], question: st
     client = openai.OpenAI(base_url=base_url, api_key=os.environ.get("OPENAI_API_KEY") or "none")
     content: list[Any] = [{"type": "image_url", "image_url": {"url": _as_url(image)}} for image in images]
     content.append({"type": "text", "text": question})
-    facts: dict[str, Any] = {"base_url": base_url}
+    facts: dict[str, Any] = {"base_url": base_url, "finish_reason": None}
     try:
         name = model or _served_model(client)
         facts["model"] = name
@@ -195,8 +223,11 @@ def ask_server(base_url: str, model: str | None, images: list[str], question: st
                         facts["finish_reason"] = choice.finish_reason
                     if choice.delta.content:
                         yield choice.delta.content
-        except openai.OpenAIError as error:
-            raise ValueError(_what_server_said(base_url, error)) from error
+        except (openai.OpenAIError, json.JSONDecodeError) as error:
+            raise ValueError(_broken_off(base_url, error)) from error
+        if facts["finish_reason"] is None:
+            # A server that dies closes its connection, which by itself looks like an end.
+            raise ValueError(_broken_off(base_url, "the stream ended without a finish_reason"))
 
     return Reply(pieces(), f"{name}, served at {base_url}", facts)
 
@@ -213,6 +244,11 @@ def _served_model(client: Any) -> str:
     if len(served) != 1:
         raise ValueError(f"The server offers {len(served)} models ({', '.join(served)}): name one with --model.")
     return served[0]
+
+
+def _broken_off(base_url: str, reason: object) -> str:
+    said = getattr(reason, "message", None) or str(reason)
+    return f"The answer of the server at {base_url} broke off: {said}. It is not whole: ask again."
 
 
 def _what_server_said(base_url: str, error: Exception) -> str:

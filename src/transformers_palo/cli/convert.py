@@ -84,6 +84,6 @@ def llama_cpp_steps(target: Path) -> str:
 
     names = torch.load(target / "llava.projector", map_location="meta", weights_only=True)
     projector = "ldp" if any("mb_block" in name for name in names) else "mlp"
-    defaults = PaloImageProcessorPil()
-    mean, std = (" ".join(map(str, values)) for values in (defaults.image_mean, defaults.image_std))
+    images = PaloImageProcessorPil.from_pretrained(target / "vision_tower")
+    mean, std = (" ".join(map(str, values)) for values in (images.image_mean, images.image_std))
     return LLAMA_CPP_STEPS.format(target=target, projector=projector, mean=mean, std=std)

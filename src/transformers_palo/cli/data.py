@@ -26,7 +26,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-NEEDED = ("datasets", "ijson")
+NEEDED = ("datasets",)
 
 
 @app.command()

@@ -14,10 +14,15 @@
 """`palo train`: a recipe run, or shown on paper."""
 
 import logging
+import os
+import signal
+import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -59,7 +64,38 @@ def train(
 
         typer.echo(format_plan(plan(recipe)))
         return
+    from ..training.checkpoints import last_whole_checkpoint
     from ..training.run import train as run
 
-    folder = run(recipe)
+    try:
+        with _sigterm_raises():
+            folder = run(recipe)
+    except KeyboardInterrupt as stopped:
+        if os.environ.get("RANK", "0") == "0":
+            output = recipe.training.output_dir
+            checkpoint = last_whole_checkpoint(output)
+            start = "begins anew: there is no checkpoint yet" if checkpoint is None else f"goes on from {checkpoint}"
+            print(f"\npalo: stopped. The same command {start}.", file=sys.stderr)
+        raise SystemExit(143 if isinstance(stopped, _Terminated) else 130) from None
     typer.echo(f'\nWrote {folder}. Ask it:  palo ask --model {folder} IMAGE "QUESTION"')
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, as schedulers send it before they take the machine."""
+
+
+@contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    process = os.getpid()
+
+    def stop(number: int, frame: Any) -> NoReturn:
+        if os.getpid() != process:
+            # A worker, which has inherited this.
+            os._exit(128 + number)
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

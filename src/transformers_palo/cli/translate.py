@@ -28,7 +28,7 @@ app.add_typer(review, name="review")
 app.add_typer(batch, name="batch")
 
 # What the extra of that name brings.
-_NEEDED = ("openai", "lingua", "ijson")
+_NEEDED = ("openai", "lingua")
 
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
 Code = Annotated[str, typer.Option(help="Code of the target language.")]
@@ -137,12 +137,13 @@ def run(
         timeout=timeout,
     )
     summary = translate_file(job, endpoint, prices, Batching(wait) if batch else None)
-    for language in summary.accepted | summary.rejected | summary.unanswered:
+    for language in sorted(summary.accepted | summary.rejected | summary.unanswered):
         typer.echo(f"{language}: {summary.accepted[language]:,} accepted, {summary.rejected[language]:,} rejected")
     typer.echo(summary.usage.describe(prices))
     if waiting := summary.unanswered.total():
         raise RuntimeError(
-            f"{waiting:,} of the translations have no answer yet ({summary.why_unanswered}): run the same command again."
+            f"{waiting:,} of the translations have no answer yet ({_named(summary.unanswered_ids)}; {summary.why_unanswered}): "
+            "run the same command again."
         )
 
 
@@ -268,9 +269,22 @@ def build(
     from ..translation.build import build as build_file
 
     counts = build_file(runs, out, include_english, seed)
-    for language in sorted(counts.records):
-        typer.echo(f"{language}: {counts.records[language]:,} records, {counts.reviewed[language]:,} of them reviewed")
+    for language in counts.languages:
+        typer.echo(
+            f"{language}: {counts.records[language]:,} records, {counts.reviewed[language]:,} of them reviewed; "
+            f"{counts.rejected_by_checks[language]:,} rejected by checks, "
+            f"{counts.rejected_by_reviewers[language]:,} by reviewers, {counts.unanswered[language]:,} without an answer"
+        )
     typer.echo(f"Wrote {out}")
+    if missing := counts.unanswered.total():
+        raise RuntimeError(
+            f"{missing:,} of the translations are not in {out}, for they have no answer yet ({_named(counts.unanswered_ids)}): "
+            "run the same 'palo translate run' again, remove the file, then build it anew."
+        )
+
+
+def _named(ids: dict[str, str]) -> str:
+    return "; ".join(f"{language}: {names}" for language, names in ids.items())
 
 
 @review.command()
@@ -309,7 +323,7 @@ def import_(
 
     Example:  palo translate review import run hi.csv --reviewer asha
     """
-    from ..translation.review_files import import_reviews
+    from ..translation.review_import import import_reviews
 
     reviewed, not_reviewed = import_reviews(run, path, reviewer)
     typer.echo(f"{reviewed:,} records reviewed, {not_reviewed:,} without a verdict")

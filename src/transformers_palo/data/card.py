@@ -13,10 +13,12 @@
 # limitations under the License.
 """The card of a prepared data set: what it holds, what was left out, how it was made and how to load it."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .report import UNDETERMINED, Report, format_report
+from ..languages import get_language
+from .report import Report, format_report
 
 
 TEMPLATE = """# {name}
@@ -45,13 +47,20 @@ The licences of the data are those of its sources.
 """
 
 
-def write_card(folder: Path, name: str, mixture: dict[str, Any], report: Report) -> None:
-    """Write `README.md` with the metadata by which `datasets` finds the shards."""
+def write_card(folder: Path, name: str, mixture: dict[str, Any], shares: Mapping[str, float], report: Report) -> None:
+    """Write `README.md` with the metadata by which `datasets` finds the shards.
+
+    Args:
+        folder: Where.
+        name: Of the data set.
+        mixture: What `mixture.json` holds.
+        shares: Language -> share of an epoch; the card's languages are those that have one.
+        report: What became of the records.
+    """
     from huggingface_hub import DatasetCardData
 
-    languages = sorted({language for source in report["records"].values() for language in source} - {UNDETERMINED})
     metadata = DatasetCardData(
-        language=languages,
+        language=sorted(language for language, share in shares.items() if share),
         task_categories=["image-text-to-text"],
         size_categories=_size_category(report["kept"]),
         configs=[{"config_name": "default", "data_files": [{"split": "train", "path": "train-*.parquet"}]}],
@@ -61,7 +70,7 @@ def write_card(folder: Path, name: str, mixture: dict[str, Any], report: Report)
         version=mixture["versions"]["transformers-palo"],
         tokens=', "num_tokens"' if report["tokenizer"] else "",
         images="images as bytes" if mixture["embed_images"] else "images as absolute paths",
-        sources="\n".join(_source_line(source) for source in mixture["sources"]),
+        sources="\n".join([*map(_source_line, mixture["sources"]), *_left_out(shares)]),
         report=format_report(report),
     )
     (folder / "README.md").write_text(f"---\n{metadata.to_yaml()}\n---\n\n{text}", encoding="utf-8")
@@ -73,6 +82,11 @@ def _source_line(source: dict[str, Any]) -> str:
     if source["limit"]:
         facts.append(f"limited to {source['limit']:,}")
     return f"- {source['name']}: `{place}`, {', '.join(facts)}"
+
+
+def _left_out(shares: Mapping[str, float]) -> list[str]:
+    names = [get_language(code).name for code, share in sorted(shares.items()) if not share]
+    return [f"- in the files, but left out of the mixture (weight 0): {', '.join(names)}"] if names else []
 
 
 def _size_category(records: int) -> str:

@@ -13,6 +13,7 @@
 # limitations under the License.
 """Batches: chats and pictures -> tensors, by TRL's collator, with what it lacks for long runs on real data."""
 
+from enum import StrEnum
 from typing import Any
 
 import torch
@@ -20,16 +21,40 @@ from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 
 from ..models.palo.image_loading_palo import load_image
 from ..models.palo.processing_palo import PaloProcessor
+from .messages import ImageCountError, MalformedMessages, images_of, structured_messages
 
 
 Example = dict[str, Any]
+
+
+class RowEvent(StrEnum):
+    """What may happen to a row of a batch; at most one of them does. The order is that of [`count_events`]."""
+
+    TRUNCATED = "truncated"  # text beyond `max_length` was cut off; what is left is learnt from
+    NOTHING_LEFT_TO_LEARN = "nothing_left_to_learn"  # the cut took every supervised token
+    IMAGE_BEYOND_MAX_LENGTH = "image_beyond_max_length"  # image tokens would have been cut
+    IMAGE_UNREADABLE = "image_unreadable"  # a picture is not there (any more), or cannot be decoded
+    IMAGE_COUNT = "image_count"  # another number of images than of placeholders
+    MALFORMED = "malformed"  # no chat can be made of the messages
+
+
+# Nothing is learnt from these rows, though they are in the batch.
+LOST = frozenset(RowEvent) - {RowEvent.TRUNCATED}
+
+
+def count_events(batch: dict[str, Any]) -> torch.Tensor:
+    """Rows of a batch, and of these rows of each [`RowEvent`] in its order: int64 `(1 + events,)`, to be summed up over
+    batches and processes."""
+    reasons = [event["reason"] for event in batch["events"]]
+    return torch.tensor([len(batch["input_ids"]), *(reasons.count(event) for event in RowEvent)])
+
 
 # Takes the place of a record that cannot be used: one short prompt, nothing of it supervised.
 _EMPTY: Example = {"messages": [{"role": "user", "content": [{"type": "text", "text": ""}]}], "images": []}
 
 
 class PaloDataCollator:
-    """A batch for training from examples `{"messages", "images", "language", ...}`.
+    """A batch for training from examples `{"messages", "images", "language", ...}`, as TRL takes them.
 
     [`trl.trainer.sft_trainer.DataCollatorForVisionLanguageModeling`] renders, tokenizes and masks; this adds
 
@@ -51,7 +76,7 @@ class PaloDataCollator:
     Returns:
         `input_ids`, `attention_mask`, `labels` (all `(batch, length)`, padded on the right, -100 is not supervised),
         `pixel_values` `(images, 3, size, size)` if there are pictures, `languages` (a code for each row, `""` if unknown) and
-        `events`: a list of `{"id", "reason", "detail"}` for rows that were truncated or left out.
+        `events`: a list of `{"id", "reason", "detail"}` for rows that were truncated or left out; a reason is a [`RowEvent`].
     """
 
     def __init__(
@@ -87,11 +112,11 @@ class PaloDataCollator:
         if too_long := self._rows_with_cut_images(batch):
             for index in too_long:
                 detail = f"its images end beyond max_length={self.max_length}"
-                events.append(_event(examples[index], "image_beyond_max_length", detail))
+                events.append(_event(examples[index], RowEvent.IMAGE_BEYOND_MAX_LENGTH, detail))
                 rows[index] = _EMPTY
             left_out |= too_long
             batch = self._collate(rows)
-        self._truncate(batch, examples, events)
+        events += self._truncate(batch, examples, left_out)
         for index in left_out:
             batch["labels"][index] = -100
         batch["languages"] = [example.get("language") or "" for example in examples]
@@ -104,44 +129,50 @@ class PaloDataCollator:
         beyond = batch["input_ids"][:, self.max_length :] == self.processor.image_token_id
         return set(beyond.any(dim=1).nonzero().flatten().tolist())
 
-    def _truncate(self, batch: Any, examples: list[Example], events: list[dict[str, str]]) -> None:
+    def _truncate(self, batch: Any, examples: list[Example], left_out: set[int]) -> list[dict[str, str]]:
         if self.max_length is None or batch["input_ids"].shape[1] <= self.max_length:
-            return
+            return []
         lengths = batch["attention_mask"].sum(dim=1)
         supervised = _supervised(batch)
         for name in ("input_ids", "attention_mask", "labels"):
             batch[name] = batch[name][:, : self.max_length]
         nothing_left = supervised & ~_supervised(batch)
-        for index in (lengths > self.max_length).nonzero().flatten().tolist():
-            detail = f"{int(lengths[index])} tokens, max_length={self.max_length}"
-            reason = "nothing_left_to_learn" if nothing_left[index] else "truncated"
-            events.append(_event(examples[index], reason, detail))
+        cut = set((lengths > self.max_length).nonzero().flatten().tolist())
+        return [
+            _event(
+                examples[index],
+                RowEvent.NOTHING_LEFT_TO_LEARN if nothing_left[index] else RowEvent.TRUNCATED,
+                f"{int(lengths[index])} tokens, max_length={self.max_length}",
+            )
+            for index in sorted(cut - left_out)
+        ]
 
 
 class _Unusable(ValueError):
     """A record that no batch can be made of."""
 
-    def __init__(self, reason: str, detail: str) -> None:
+    def __init__(self, reason: RowEvent, detail: str) -> None:
         super().__init__(detail)
         self.reason = reason
 
 
 def _opened(example: Example) -> Example:
     """The chat with its pictures opened."""
-    num_placeholders = sum(
-        part["type"] == "image"
-        for message in example["messages"]
-        if not isinstance(message["content"], str)
-        for part in message["content"]
-    )
-    sources = example.get("images") or []
-    if num_placeholders != len(sources):
-        raise _Unusable("image_count", f"{num_placeholders} placeholders, {len(sources)} images")
+    if "messages" not in example:
+        raise ValueError(
+            f"Records to train on: expected a column `messages`, with `images` and `language`, found {', '.join(example)}. "
+            "`palo data prepare` makes them of records in LLaVA's format."
+        )
+    sources = images_of(example)
     try:
-        images = [load_image(_source(source)) for source in sources]
+        messages = structured_messages(example["messages"], len(sources))
+        return {"messages": messages, "images": [load_image(_source(source)) for source in sources]}
+    except MalformedMessages as error:
+        raise _Unusable(RowEvent.MALFORMED, str(error)) from error
+    except ImageCountError as error:
+        raise _Unusable(RowEvent.IMAGE_COUNT, str(error)) from error
     except (ValueError, OSError) as error:
-        raise _Unusable("image_unreadable", str(error)) from error
-    return {"messages": [_without_empty_columns(message) for message in example["messages"]], "images": images}
+        raise _Unusable(RowEvent.IMAGE_UNREADABLE, str(error)) from error
 
 
 def _source(image: Any) -> Any:
@@ -149,17 +180,9 @@ def _source(image: Any) -> Any:
     return (image.get("bytes") or image.get("path")) if isinstance(image, dict) else image
 
 
-def _without_empty_columns(message: dict[str, Any]) -> dict[str, Any]:
-    """Arrow gives every part of a message the fields of all, `None` where a part has none: a placeholder gets a text."""
-    content = message["content"]
-    if isinstance(content, str):
-        return message
-    return {**message, "content": [{k: v for k, v in part.items() if v is not None} for part in content]}
-
-
 def _supervised(batch: Any) -> torch.Tensor:
     return (batch["labels"][:, 1:] != -100).any(dim=1)
 
 
-def _event(example: Example, reason: str, detail: str) -> dict[str, str]:
-    return {"id": str(example.get("id", "")), "reason": reason, "detail": detail}
+def _event(example: Example, reason: RowEvent, detail: str) -> dict[str, str]:
+    return {"id": str(example.get("id", "")), "reason": reason.value, "detail": detail}

@@ -17,9 +17,10 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
 
+from ..record_files import Record, UnreadableRecord
 from .config import PreparationConfig, SourceConfig
 from .images import ImageCheck, check_image
-from .records import Converted, Rejected, RejectReason, Repair, convert_record, record_id
+from .records import Converted, Rejected, RejectReason, Repair, convert_record, record_id, shown
 from .report import UNDETERMINED
 from .sources import image_root, language_of
 from .state import State
@@ -31,13 +32,13 @@ class Outcome:
     """A record, and what becomes of it.
 
     Attributes:
-        record: As the source has it.
+        record: As the source has it; of one that cannot be read, its first characters.
         id: Its id, or one made of its number.
         language: Its language's code, or `und`.
         result: The example so far, or why there is none.
     """
 
-    record: dict[str, Any]
+    record: Record | str
     id: str
     language: str
     result: Converted | Rejected
@@ -68,7 +69,7 @@ class Examiner:
         self.sources = config.sources
         self.roots = [image_root(source) for source in config.sources]
 
-    def examine(self, records: list[dict[str, Any]], source: int, first: int) -> list[Outcome]:
+    def examine(self, records: list[Record | UnreadableRecord], source: int, first: int) -> list[Outcome]:
         """What becomes of these records, duplicates aside.
 
         Args:
@@ -81,7 +82,10 @@ class Examiner:
         self._count_tokens(outcomes)
         return outcomes
 
-    def _convert(self, record: dict[str, Any], source: SourceConfig, number: int) -> Outcome:
+    def _convert(self, record: Record | UnreadableRecord, source: SourceConfig, number: int) -> Outcome:
+        if isinstance(record, UnreadableRecord):
+            rejected = Rejected(RejectReason.UNREADABLE, record.fault)
+            return Outcome(record.start, f"{source.name}-{number}", UNDETERMINED, rejected)
         language = language_of(record, source)
         own_id = record_id(record)
         id = own_id or f"{source.name}-{number}"
@@ -90,7 +94,7 @@ class Examiner:
         if isinstance(result, Converted):
             if language is None:
                 stated = record.get(source.language_field) if source.language_field else None
-                found = "none is detected" if stated is None else f"found {stated!r:.60}"
+                found = "none is detected" if stated is None else f"found {shown(stated)}"
                 outcome.reject(RejectReason.LANGUAGE_UNKNOWN, f"expected one of the ten languages, {found}")
             elif own_id is None:
                 result.repairs.append(Repair.ID_NUMBERED)
@@ -119,18 +123,17 @@ class Examiner:
             return
         found: list[str | dict[str, Any]] = []
         for image in outcome.example["images"]:
-            if isinstance(image, dict) and image.get("bytes") is not None:
+            if isinstance(image, dict):
                 found.append(image)
                 continue
-            reference = image["path"] if isinstance(image, dict) else image
             if root is None:
                 raise ValueError(
-                    f"{self.sources[source].name}: its images are paths ({reference!r:.60}), expected image_root, the "
+                    f"{self.sources[source].name}: its images are paths ({shown(image)}), expected image_root, the "
                     "folder that they are relative to."
                 )
-            path = root.path_of(reference)
+            path = root.path_of(image)
             if path is None:
-                outcome.reject(RejectReason.IMAGE_OUTSIDE_ROOT, reference)
+                outcome.reject(RejectReason.IMAGE_OUTSIDE_ROOT, image)
                 return
             found.append(path)
         outcome.example["images"] = found

@@ -19,9 +19,9 @@ from enum import StrEnum
 from io import BytesIO
 from typing import Any
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from ..models.palo.image_loading_palo import to_rgb
+from ..models.palo.image_loading_palo import DAMAGE, to_rgb
 from .records import RejectReason
 
 
@@ -83,6 +83,6 @@ def check_image(image: str | bytes, root: ImageRoot | None, level: ImageCheck) -
                 to_rgb(picture)
     except Image.DecompressionBombError:
         return RejectReason.IMAGE_BOMB
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError):
+    except DAMAGE:
         return RejectReason.IMAGE_UNREADABLE
     return None

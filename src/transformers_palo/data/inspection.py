@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
-from ..record_files import open_records
+from ..record_files import UnreadableRecord, open_records
 from .config import DETECT, SourceConfig
 from .prepared import load_prepared, read_mixture
 from .records import Converted, Rejected, RejectReason, convert_record
@@ -71,7 +71,10 @@ def _inspect_file(source: SourceConfig, counter: TokenCounter | None) -> Tally:
         waiting.clear()
 
     with tqdm(total=reader.size, unit="B", unit_scale=True, desc="Reading", delay=1, leave=False) as bar:
-        for record in reader:
+        for record in reader.records():
+            if isinstance(record, UnreadableRecord):
+                tally.reject(source.name, UNDETERMINED, RejectReason.UNREADABLE)
+                continue
             language = language_of(record, source)
             result = convert_record(record, source=source.name, language=language or UNDETERMINED)
             if isinstance(result, Rejected):

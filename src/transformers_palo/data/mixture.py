@@ -94,6 +94,16 @@ class MixtureStrategy:
         total = sum(scores.values())
         return {code: score / total if total else 0.0 for code, score in scores.items()}
 
+    def draws(self, amounts: Mapping[str, float]) -> dict[str, int]:
+        """Language -> draws of an epoch, which has as many as there is of the languages that take part.
+
+        Raises:
+            ValueError: The weights do not fit the languages.
+        """
+        shares = self.shares(amounts)
+        total = round(sum(amount for code, amount in amounts.items() if shares[code]))
+        return dict(zip(shares, _apportion(total, list(shares.values())), strict=True))
+
 
 def expected_mixture(counts: Mapping[str, int], strategy: MixtureStrategy | None = None) -> dict[str, int]:
     """How many records of each language an epoch draws, known from counts alone.
@@ -103,7 +113,7 @@ def expected_mixture(counts: Mapping[str, int], strategy: MixtureStrategy | None
         strategy: Proportional if not given.
 
     Returns:
-        Language code -> draws; their sum is that of the counts.
+        Language code -> draws; their sum is that of the counts of the languages that take part.
 
     Raises:
         ValueError: The strategy's weights do not fit the languages.
@@ -112,8 +122,7 @@ def expected_mixture(counts: Mapping[str, int], strategy: MixtureStrategy | None
         >>> expected_mixture({"en": 900, "ur": 100}, MixtureStrategy("temperature", temperature=2))
         {'en': 750, 'ur': 250}
     """
-    shares = (strategy or MixtureStrategy()).shares(dict(sorted(counts.items())))
-    draws = dict(zip(shares, _apportion(sum(counts.values()), list(shares.values())), strict=True))
+    draws = (strategy or MixtureStrategy()).draws(dict(sorted(counts.items())))
     return {code: draws[code] for code in counts}
 
 
@@ -130,7 +139,7 @@ def mixture_indices(
 
     A language or source that gets more draws than it has records repeats them evenly; one that gets fewer goes on in
     the next epoch where it stopped, so that in the end every record is seen. Proportional, with weights of 1, an epoch
-    is every record once.
+    is every record once; with a weight for one language alone, every record of that one.
 
     Args:
         languages: Language code of every record.
@@ -157,10 +166,8 @@ def mixture_indices(
     for (language, _), amount in amounts.items():
         by_language[language] = by_language.get(language, 0.0) + amount
 
-    shares = strategy.shares(by_language)
-    draws = _apportion(round(sum(amounts.values())), list(shares.values()))
     parts = [np.empty(0, dtype=np.int64)]
-    for language, language_draws in zip(shares, draws, strict=True):
+    for language, language_draws in strategy.draws(by_language).items():
         own = [group for group in groups if group[0] == language]
         own_shares = [amounts[group] / (by_language[language] or 1) for group in own]
         for group, count in zip(own, _apportion(language_draws, own_shares), strict=True):

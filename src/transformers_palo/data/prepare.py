@@ -23,7 +23,7 @@ import gc
 import importlib.metadata
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from itertools import islice
@@ -32,21 +32,21 @@ from typing import IO, Any
 
 from tqdm.auto import tqdm
 
-from ..record_files import RecordReader
+from ..record_files import Record, RecordReader, UnreadableRecord
 from .card import write_card
 from .config import PreparationConfig, SourceConfig
 from .examine import Examiner, Outcome
-from .records import Converted, Rejected, RejectReason, Repair
+from .records import Converted, Rejected, RejectReason, Repair, shown
 from .report import Report, Tally
 from .sources import HubRecords, open_source
 from .state import State
-from .tables import ShardWriter, features
+from .tables import ShardWriter, features, shard_facts
 
 
 SHARD_BYTES = 2**28
 SHARD_RECORDS = 100_000
 BATCH_RECORDS = 1000
-BATCH_IMAGE_BYTES = 2**26
+BATCH_SIZE = 2**25  # characters and bytes
 CHECKING_THREADS = 16
 PACKAGES = ("transformers-palo", "transformers", "datasets", "pyarrow")
 
@@ -156,7 +156,7 @@ class _Preparation:
     def _read_source(self, number: int, rejects: IO[bytes], bar: tqdm) -> None:
         source, reader, progress = self.config.sources[number], self.readers[number], self.progress
         done = sum(reader.size for reader in self.readers[:number])
-        for batch in _batches(islice(reader, progress.read, None)):
+        for batch in _batches(reader, progress.read):
             outcomes = self.examiner.examine(batch, number, progress.read)
             self._take(outcomes, source, rejects)
             bar.set_postfix(kept=self.tally.kept, rejected=self.tally.rejected, refresh=not reader.size)
@@ -217,15 +217,22 @@ class _Preparation:
         config, report = self.config, self.tally.report(self.config.tokenizer, self.config.max_length)
         _write_json(self.folder / "report.json", report)
         self._check_reject_share(report)
-        self._check_mixture(report)
-        mixture = self._mixture(report)
+        shares = self._shares(report)
+        mixture = self._mixture(report, self._name_shards())
+        write_card(self.folder, Path(config.output_dir).name, mixture, shares, report)
+        # The last of all: a folder that has it is whole.
         _write_json(self.folder / "mixture.json", mixture)
-        write_card(self.folder, Path(config.output_dir).name, mixture, report)
-        for number in range(self.progress.shards):
+        return report
+
+    def _name_shards(self) -> list[Path]:
+        """Give the shards the names by which `datasets` finds them."""
+        count = self.progress.shards
+        named = [self.folder / f"train-{number:05}-of-{count:05}.parquet" for number in range(count)]
+        for number, path in enumerate(named):
             shard = self.folder / f"shard-{number:05}.parquet"
             if shard.exists():
-                shard.rename(self.folder / f"train-{number:05}-of-{self.progress.shards:05}.parquet")
-        return report
+                shard.rename(path)
+        return named
 
     def _check_reject_share(self, report: Report) -> None:
         share = report["rejected"] / (report["read"] or 1)
@@ -240,42 +247,36 @@ class _Preparation:
         if not report["kept"]:
             raise ValueError(f"No record is left to write: {named or 'the sources are empty'}.")
 
-    def _check_mixture(self, report: Report) -> None:
-        """Weights that do not fit the languages are told here, before training finds out."""
+    def _shares(self, report: Report) -> dict[str, float]:
+        """Language -> share of an epoch. Weights that do not fit the data are told here, before training finds out."""
         amounts: dict[str, float] = {}
         for source in self.config.sources:
             for language, counts in report["records"].get(source.name, {}).items():
                 amounts[language] = amounts.get(language, 0.0) + source.weight * counts["records"]
-        self.config.mixture.shares(amounts)
+        return self.config.mixture.shares(amounts)
 
-    def _mixture(self, report: Report) -> dict[str, Any]:
-        """What `mixture.json` holds: everything that the data set was made of."""
+    def _mixture(self, report: Report, shards: list[Path]) -> dict[str, Any]:
+        """What `mixture.json` holds: everything that the data set was made of, and what tells its shards from others."""
         settings = asdict(self.config)
         del settings["output_dir"]
         for source in settings["sources"]:
             languages = report["records"].get(source["name"], {})
             source["records"] = sum(counts["records"] for counts in languages.values())
-        return {**settings, "versions": _versions()}
+        return {**settings, "versions": _versions(), "shards": [shard_facts(path) for path in shards]}
 
 
-def _batches(records: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    """Records by the thousand; fewer where they carry images."""
-    batch: list[dict[str, Any]] = []
-    image_bytes = 0
-    for record in records:
+def _batches(reader: RecordReader | HubRecords, first: int) -> Iterator[list[Record | UnreadableRecord]]:
+    """Records from the given one on, by the thousand; fewer where they are large."""
+    batch: list[Record | UnreadableRecord] = []
+    size = 0
+    for record in islice(reader.records(), first, None):
         batch.append(record)
-        image_bytes += sum(_image_bytes(record.get(name)) for name in ("image", "images"))
-        if len(batch) == BATCH_RECORDS or image_bytes >= BATCH_IMAGE_BYTES:
+        size += reader.record_size
+        if len(batch) == BATCH_RECORDS or size >= BATCH_SIZE:
             yield batch
-            batch, image_bytes = [], 0
+            batch, size = [], 0
     if batch:
         yield batch
-
-
-def _image_bytes(value: Any) -> int:
-    if isinstance(value, dict):
-        return len(value.get("bytes") or b"")
-    return sum(map(_image_bytes, value)) if isinstance(value, list) else 0
 
 
 def _reject_line(outcome: Outcome, rejected: Rejected, source: str) -> bytes:
@@ -288,9 +289,21 @@ def _reject_line(outcome: Outcome, rejected: Rejected, source: str) -> bytes:
         "record": outcome.record,
     }
     try:
-        return json.dumps(line, ensure_ascii=False, default=_as_text).encode() + b"\n"
+        return _json(line, ensure_ascii=False)
     except UnicodeEncodeError:
-        return json.dumps(line, default=_as_text).encode() + b"\n"
+        return _json(line)
+    except RecursionError:
+        return _json({**line, "record": shown(outcome.record)})
+
+
+def _json(line: dict[str, Any], **options: Any) -> bytes:
+    try:
+        text = json.dumps(line, default=_as_text, allow_nan=False, **options)
+    except ValueError:
+        # Not a number, from parquet: JSON has no word for it.
+        plain = json.loads(json.dumps(line, default=_as_text), parse_constant=str)
+        text = json.dumps(plain, **options)
+    return text.encode() + b"\n"
 
 
 def _as_text(value: Any) -> str:

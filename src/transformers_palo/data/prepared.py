@@ -13,7 +13,9 @@
 # limitations under the License.
 """A prepared data set, loaded for training."""
 
+import hashlib
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,21 +37,67 @@ def load_prepared(folder: str | Path) -> "Dataset":
         and, if tokens were counted, `num_tokens`.
 
     Raises:
-        ValueError: The folder holds no prepared data set, or an unfinished one.
+        ValueError: The folder holds no prepared data set, an unfinished one, or not the shards that it was finished with.
         ImportError: `datasets` is not installed.
     """
-    try:
-        import pyarrow.parquet as pq
-        from datasets import Dataset, Features, Image, List
-    except ImportError:
-        raise ImportError(
-            "Prepared data needs the datasets package: install transformers-palo with its [train] extra."
-        ) from None
+    _need_datasets()
+    import pyarrow.parquet as pq
+    from datasets import Dataset, Features, Image, List
 
-    read_mixture(folder)
-    shards = sorted(str(path) for path in Path(folder).glob("train-*.parquet"))
+    shards = [str(Path(folder) / shard["name"]) for shard in _checked_shards(folder)]
     features = Features.from_arrow_schema(pq.read_schema(shards[0]))
     return Dataset.from_parquet(shards, features=Features({**features, "images": List(Image(decode=False))}))
+
+
+def prepared_fingerprint(folder: str | Path) -> str:
+    """What a prepared data set is known by: equal for equal records and mixture, another one for anything else.
+
+    It covers the records in their order, their images where the data set holds them (where it holds paths: the paths, not
+    the files), the mixture, its seed and the weights of the sources; not the folder's name nor the versions of packages.
+    Only the footers of the shards are read, which takes milliseconds, so a training run can compare it at every start.
+
+    Args:
+        folder: The folder.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Raises:
+        ValueError: The folder holds no prepared data set, an unfinished one, or not the shards that it was finished with.
+        ImportError: `datasets` is not installed.
+    """
+    _need_datasets()
+    made_of = _made_of(folder)
+    weights = {source["name"]: source["weight"] for source in made_of["sources"]}
+    decisive = [_checked_shards(folder), made_of["mixture"], made_of["seed"], weights]
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+
+
+def _checked_shards(folder: str | Path) -> list[dict[str, Any]]:
+    """The facts of all shards, the same as when the folder was finished."""
+    from .tables import shard_facts
+
+    expected = {shard["name"]: shard for shard in _made_of(folder)["shards"]}
+    found = {path.name: path for path in sorted(Path(folder).glob("train-*.parquet"))}
+    if missing := sorted(expected.keys() - found.keys()):
+        raise ValueError(
+            f"{folder}: expected {len(expected)} shards, {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} "
+            "missing. Copy the folder again, or prepare the data anew."
+        )
+    for name, path in found.items():
+        if name not in expected or shard_facts(path) != expected[name]:
+            raise ValueError(
+                f"{path}: this is not the file that `palo data prepare` wrote for this folder. Copy the folder again, or "
+                "prepare the data anew."
+            )
+    return list(expected.values())
+
+
+def _need_datasets() -> None:
+    if find_spec("datasets") is None:
+        raise ImportError(
+            "Prepared data needs the datasets package: install transformers-palo with its [train] extra."
+        )
 
 
 def read_mixture(folder: str | Path) -> dict[str, Any]:
@@ -61,16 +109,24 @@ def read_mixture(folder: str | Path) -> dict[str, Any]:
     Raises:
         ValueError: The folder holds no prepared data set, or an unfinished one.
     """
-    path = Path(folder) / "mixture.json"
-    if not path.is_file():
-        found = "an interrupted preparation" if (Path(folder) / "state.sqlite").is_file() else "none"
-        raise ValueError(
-            f"{folder}: expected a data set that `palo data prepare` has finished, found {found}. Run it (again)."
-        )
-    made_of = json.loads(path.read_text(encoding="utf-8"))
+    made_of = _made_of(folder)
     return {
         "strategy": MixtureStrategy(**made_of["mixture"]),
         # A source that kept no records has nothing to weigh.
         "source_weights": {source["name"]: source["weight"] for source in made_of["sources"] if source["records"]},
         "seed": made_of["seed"],
     }
+
+
+def _made_of(folder: str | Path) -> dict[str, Any]:
+    """What `mixture.json` holds."""
+    path = Path(folder) / "mixture.json"
+    if not path.is_file():
+        found = "an interrupted preparation" if (Path(folder) / "state.sqlite").is_file() else "none"
+        raise ValueError(
+            f"{folder}: expected a data set that `palo data prepare` has finished, found {found}. Run it (again)."
+        )
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: expected JSON as `palo data prepare` wrote it, found {error}.") from error

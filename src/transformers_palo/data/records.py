@@ -19,6 +19,7 @@ original zeroes the loss of a record with an odd number of turns or an empty ans
 """
 
 import re
+import reprlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -28,6 +29,8 @@ from typing import Any
 PLACEHOLDER = "<image>"
 ROLES = {"human": "user", "gpt": "assistant"}
 
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 60
 _LEADING_PLACEHOLDERS = re.compile(rf"(?:\s*{PLACEHOLDER})*")
 
 
@@ -42,6 +45,7 @@ class RejectReason(StrEnum):
     EMPTY_TURN = "empty_turn"  # an answer, or a question without an image, that is empty or white space
     PLACEHOLDER_IN_ANSWER = "placeholder_in_answer"  # `<image>` in an answer
     IMAGE_COUNT = "image_count"  # several images, and another number of placeholders
+    UNREADABLE = "unreadable"  # too large, nested too deeply, or a key twice: nothing to work with
     INVALID_TEXT = "invalid_text"  # half a surrogate pair, which no UTF-8 file can hold
     LANGUAGE_UNKNOWN = "language_unknown"  # none of the ten languages is named, or detected
     IMAGE_OUTSIDE_ROOT = "image_outside_root"  # the path leads out of its root: `../`, absolute, or by a link
@@ -115,6 +119,11 @@ def convert_record(
         return error.rejected
 
 
+def shown(value: Any) -> str:
+    """A value as a message shows it: short, however large or deep it is."""
+    return _SHORT.repr(value)[:60]
+
+
 def record_id(record: dict[str, Any]) -> str | None:
     """A record's id as text, if it has one."""
     value = record.get("id")
@@ -132,7 +141,7 @@ def texts_of(record: dict[str, Any]) -> Iterator[str]:
 
 def _convert(record: dict[str, Any], source: str, language: str, id: str) -> Converted:
     if record.get("corrupt"):
-        raise _RejectError(RejectReason.CORRUPT_FLAG, f"corrupt: {record['corrupt']}")
+        raise _RejectError(RejectReason.CORRUPT_FLAG, f"corrupt: {shown(record['corrupt'])}")
     repairs: list[Repair] = []
     turns = list(_turns(record))
     if turns and turns[0][0] == "assistant":
@@ -142,9 +151,7 @@ def _convert(record: dict[str, Any], source: str, language: str, id: str) -> Con
     questions = [text for role, text in turns if role == "user"]
     images = list(_images(record))
     counts = [question.count(PLACEHOLDER) for question in questions]
-    _check_unicode(
-        [id, *(text for _, text in turns), *(place for place in map(_place, images) if isinstance(place, str))]
-    )
+    _check_unicode([id, *(text for _, text in turns), *(image for image in images if isinstance(image, str))])
     kept = _image_counts(counts, len(images), repairs)
     if kept and any(_has_inner_placeholder(question) for question in questions):
         repairs.append(Repair.PLACEHOLDER_MOVED)
@@ -174,22 +181,28 @@ def _turns(record: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """(role, text) of every turn."""
     turns = record.get("conversations")
     if not isinstance(turns, list) or not turns:
-        raise _RejectError(RejectReason.MALFORMED, f"expected a list of turns in conversations, found {turns!r:.60}")
+        raise _RejectError(RejectReason.MALFORMED, f"expected a list of turns in conversations, found {shown(turns)}")
     for turn in turns:
         if not isinstance(turn, dict) or not isinstance(turn.get("value"), str):
-            raise _RejectError(RejectReason.MALFORMED, f"expected a turn with from and value, found {turn!r:.60}")
+            raise _RejectError(RejectReason.MALFORMED, f"expected a turn with from and value, found {shown(turn)}")
         speaker = turn.get("from")
         role = ROLES.get(speaker) if isinstance(speaker, str) else None
         if role is None:
-            raise _RejectError(RejectReason.UNKNOWN_ROLE, f"expected human or gpt, found {turn.get('from')!r:.60}")
+            raise _RejectError(RejectReason.UNKNOWN_ROLE, f"expected human or gpt, found {shown(turn.get('from'))}")
         yield role, turn["value"]
 
 
 def _check_unicode(texts: list[str]) -> None:
+    if not _is_unicode("".join(texts)):
+        raise _RejectError(RejectReason.INVALID_TEXT, "half a surrogate pair, which cannot be written as UTF-8")
+
+
+def _is_unicode(text: str) -> bool:
     try:
-        "".join(texts).encode()
-    except UnicodeEncodeError as error:
-        raise _RejectError(RejectReason.INVALID_TEXT, f"cannot be written as UTF-8: {error.reason}") from None
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _check_order(turns: list[tuple[str, str]]) -> None:
@@ -204,20 +217,20 @@ def _check_order(turns: list[tuple[str, str]]) -> None:
 
 
 def _images(record: dict[str, Any]) -> Iterator[str | dict[str, Any]]:
+    """Paths, and `{"bytes", "path"}` where the record holds the picture."""
     images = record.get("image") if record.get("image") is not None else record.get("images")
     for image in images if isinstance(images, list) else [images]:
-        if image is None or image == "":
-            continue
-        if not isinstance(_place(image), str | bytes):
-            raise _RejectError(RejectReason.MALFORMED, f"expected the path of an image, found {image!r:.60}")
-        yield image
-
-
-def _place(image: Any) -> Any:
-    """Where an image is: its bytes if the record holds them, else its path."""
-    if isinstance(image, dict):
-        return image["bytes"] if image.get("bytes") is not None else image.get("path")
-    return image if isinstance(image, str) else None
+        content, path = (image.get("bytes"), image.get("path")) if isinstance(image, dict) else (None, image)
+        if isinstance(path, bytes):  # a column of bytes that is not marked as images
+            content, path = path, None
+        if isinstance(content, bytes):
+            yield {"bytes": content, "path": path if isinstance(path, str) and _is_unicode(path) else None}
+        elif content is not None or not isinstance(path, str | None) or (isinstance(image, dict) and path is None):
+            raise _RejectError(
+                RejectReason.MALFORMED, f"expected the path or the bytes of an image, found {shown(image)}"
+            )
+        elif path:
+            yield path
 
 
 def _image_counts(counts: list[int], num_images: int, repairs: list[Repair]) -> list[int]:

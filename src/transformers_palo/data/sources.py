@@ -20,7 +20,7 @@ from typing import Any
 
 from ..language_id import detect_language
 from ..languages import get_language
-from ..record_files import RecordReader, open_records
+from ..record_files import Record, RecordReader, open_records
 from .config import DETECT, SourceConfig
 from .images import ImageRoot
 from .records import texts_of
@@ -32,7 +32,7 @@ DETECTED_CHARACTERS = 400
 class HubRecords:
     """The records of a data set, streamed; how long it is is not known beforehand."""
 
-    size = position = 0
+    size = position = record_size = 0
 
     def __init__(self, config: SourceConfig) -> None:
         from datasets import load_dataset
@@ -42,8 +42,24 @@ class HubRecords:
             config.dataset, config.subset, split=config.split, revision=config.revision, streaming=True
         ).decode(False)
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        yield from self.dataset
+    def records(self) -> Iterator[Record]:
+        for record in self.dataset:
+            self.record_size = size_of(record)
+            yield record
+
+
+def size_of(value: Any) -> int:
+    """About how much memory the texts and pictures of a value take, in characters and bytes."""
+    size, waiting = 0, [value]
+    while waiting:
+        match waiting.pop():
+            case str() | bytes() as text:
+                size += len(text)
+            case dict() as fields:
+                waiting += fields.values()
+            case list() as items:
+                waiting += items
+    return size
 
 
 def open_source(config: SourceConfig) -> RecordReader | HubRecords:
@@ -71,7 +87,7 @@ def language_of(record: dict[str, Any], config: SourceConfig) -> str | None:
     stated = record.get(config.language_field) if config.language_field else None
     if stated is not None:
         try:
-            return get_language(str(stated)).code
+            return get_language(stated).code if isinstance(stated, str) else None
         except ValueError:
             return None
     if config.language != DETECT:

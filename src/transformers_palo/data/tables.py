@@ -13,10 +13,12 @@
 # limitations under the License.
 """The columns of a prepared data set, as parquet files that `datasets.load_dataset` reads with their features."""
 
+import hashlib
+import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,6 +27,7 @@ from datasets import Features, Image, List, Value
 
 ROW_GROUP_RECORDS = 1000
 ROW_GROUP_IMAGE_BYTES = 2**25
+HASH_KEY = "transformers_palo.sha256"  # in a shard's footer: of all that stands before it
 
 
 def features(*, with_tokens: bool) -> Features:
@@ -44,7 +47,7 @@ def features(*, with_tokens: bool) -> Features:
 
 
 class ShardWriter:
-    """One parquet file. It gets its name when it is whole."""
+    """One parquet file. It gets its name when it is whole, and says in its footer what the hash of its records is."""
 
     def __init__(self, path: Path, columns: Features, *, embed_images: bool) -> None:
         self.path = path
@@ -59,7 +62,8 @@ class ShardWriter:
             "language",
             "source",
         ]
-        self.writer = pq.ParquetWriter(self.partial, self.schema, compression="zstd", use_dictionary=repeated)
+        self.file = _HashedFile(self.partial.open("wb"))
+        self.writer = pq.ParquetWriter(self.file, self.schema, compression="zstd", use_dictionary=repeated)
 
     def write(self, examples: list[dict[str, Any]]) -> None:
         for group in self._row_groups(examples):
@@ -81,10 +85,52 @@ class ShardWriter:
             yield group
 
     def close(self) -> None:
+        self.writer.add_key_value_metadata({HASH_KEY: self.file.hash.hexdigest()})
         self.writer.close()
-        with self.partial.open("rb") as file:
-            os.fsync(file.fileno())
+        self.file.flush()
+        os.fsync(self.file.file.fileno())
+        self.file.close()
         self.partial.rename(self.path)
+
+
+def shard_facts(path: Path) -> dict[str, Any]:
+    """What tells a shard from another one, from its footer alone: `{"name", "bytes", "records", "sha256"}`.
+
+    Raises:
+        ValueError: The file is damaged, or was not written by [`ShardWriter`].
+    """
+    try:
+        footer = pq.read_metadata(path)
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(
+            f"{path}: expected a whole shard, found a damaged file ({str(error).splitlines()[0]}). Copy it again, or prepare "
+            "the data anew."
+        ) from error
+    sha256 = (footer.metadata or {}).get(HASH_KEY.encode(), b"").decode()
+    return {"name": path.name, "bytes": path.stat().st_size, "records": footer.num_rows, "sha256": sha256}
+
+
+class _HashedFile(io.RawIOBase):
+    """A file that hashes what is written to it."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+        self.hash = hashlib.sha256()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.hash.update(data)
+        return self.file.write(data)
+
+    def flush(self) -> None:
+        if not self.file.closed:
+            self.file.flush()
+
+    def close(self) -> None:
+        self.file.close()
+        super().close()
 
 
 def stored_image(image: str | dict[str, Any], embed: bool) -> dict[str, Any]:

@@ -13,10 +13,14 @@
 # limitations under the License.
 """How many tokens an example has: its rendered chat, and what its images become."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from ..models.palo.image_processing_palo import PaloImageProcessor
 from ..models.palo.processing_palo import PaloProcessor
+
+
+CHARACTERS_AT_ONCE = 2**20
 
 
 class TokenCounter:
@@ -62,8 +66,25 @@ class TokenCounter:
         if not conversations:
             return []
         prompts = self.processor.apply_chat_template(conversations, chat_template=self.chat_template, tokenize=False)
-        token_ids = self.processor.tokenizer(prompts, return_attention_mask=False, verbose=False)["input_ids"]
+        texts = [count for group in _groups(prompts) for count in self._count_texts(group)]
         images = [
             sum(item["type"] == "image" for turn in turns for item in turn["content"]) for turns in conversations
         ]
-        return [len(ids) + count * (self.tokens_per_image - 1) for ids, count in zip(token_ids, images, strict=True)]
+        return [length + count * (self.tokens_per_image - 1) for length, count in zip(texts, images, strict=True)]
+
+    def _count_texts(self, texts: list[str]) -> list[int]:
+        token_ids = self.processor.tokenizer(texts, return_attention_mask=False, verbose=False)["input_ids"]
+        return [len(ids) for ids in token_ids]
+
+
+def _groups(texts: list[str]) -> Iterator[list[str]]:
+    """Texts in their order, a million characters at a time: tokenizers take hundreds of bytes for a token."""
+    group: list[str] = []
+    size = 0
+    for text in texts:
+        if group and size + len(text) > CHARACTERS_AT_ONCE:
+            yield group
+            group, size = [], 0
+        group.append(text)
+        size += len(text)
+    yield group

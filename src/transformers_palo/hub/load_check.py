@@ -26,8 +26,7 @@ from PIL import Image, ImageDraw
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 
-QUESTION = "What is in this picture?"
-_MAX_NEW_TOKENS = 8
+_MAX_NEW_TOKENS = 32
 
 
 def sample_picture() -> Image.Image:
@@ -37,15 +36,16 @@ def sample_picture() -> Image.Image:
     return image
 
 
-def answer_from(folder: Path, trust_remote_code: bool) -> str:
-    """Load a model as its users will, and ask it about a picture.
+def answers_from(folder: Path, questions: list[str], trust_remote_code: bool) -> list[str]:
+    """Load a model as its users will, and ask it about [`sample_picture`].
 
     Args:
         folder: The model's.
+        questions: One chat each.
         trust_remote_code: Whether to load it by the code in the folder instead of this package's.
 
     Returns:
-        The answer: a few tokens of it.
+        The answers: a few tokens each, with an ellipsis where there would be more.
 
     Raises:
         ValueError: It does not load, lacks weights, or computes numbers that are none.
@@ -60,7 +60,7 @@ def answer_from(folder: Path, trust_remote_code: bool) -> str:
                 f"{folder.name} has {what} weights: {', '.join(names[:3])} ({len(names)} in all); save it again"
             )
     try:
-        return _ask(model, processor)
+        return _ask(model, processor, questions)
     except Exception as error:
         raise ValueError(f"{folder.name} loads, but does not answer: {_one_line(error, folder)}") from error
 
@@ -73,24 +73,24 @@ spec = importlib.util.spec_from_file_location("load_check", sys.argv[1])
 load_check = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(load_check)
 try:
-    found = {"answer": load_check.answer_from(pathlib.Path(sys.argv[2]), trust_remote_code=True)}
+    found = {"answers": load_check.answers_from(pathlib.Path(sys.argv[2]), json.loads(sys.argv[3]), trust_remote_code=True)}
 except ValueError as error:
     found = {"problem": str(error)}
 print(json.dumps(found))
 """
 
 
-def answer_by_code(folder: Path) -> str:
+def answers_by_code(folder: Path, questions: list[str]) -> list[str]:
     """The same by the code in the folder, in a process that cannot import this package.
 
     Where it can, Transformers takes the package's classes even with `trust_remote_code=True`.
 
     Raises:
-        ValueError: As [`answer_from`]; or the code ends the process.
+        ValueError: As [`answers_from`]; or the code ends the process.
     """
     with tempfile.TemporaryDirectory() as modules:
         done = subprocess.run(
-            [sys.executable, "-c", _WITHOUT_PACKAGE, __file__, str(folder)],
+            [sys.executable, "-c", _WITHOUT_PACKAGE, __file__, str(folder), json.dumps(questions)],
             # Transformers keeps copies of the code that it runs: these are of no use afterwards.
             env={**os.environ, "HF_MODULES_CACHE": modules},
             stdin=subprocess.DEVNULL,
@@ -104,7 +104,7 @@ def answer_by_code(folder: Path) -> str:
     found = json.loads(done.stdout.splitlines()[-1])
     if "problem" in found:
         raise ValueError(found["problem"])
-    return found["answer"]
+    return found["answers"]
 
 
 def _load(folder: Path, trust_remote_code: bool) -> tuple[Any, Any, dict[str, Any]]:
@@ -116,21 +116,27 @@ def _load(folder: Path, trust_remote_code: bool) -> tuple[Any, Any, dict[str, An
     return model.to(device).eval(), processor, loading
 
 
-def _ask(model: Any, processor: Any) -> str:
-    content = [{"type": "image", "image": sample_picture()}, {"type": "text", "text": QUESTION}]
+def _ask(model: Any, processor: Any, questions: list[str]) -> list[str]:
+    picture = {"type": "image", "image": sample_picture()}
     inputs = processor.apply_chat_template(
-        [{"role": "user", "content": content}],
+        [[{"role": "user", "content": [picture, {"type": "text", "text": question}]}] for question in questions],
         add_generation_prompt=True,
         tokenize=True,
         return_dict=True,
         return_tensors="pt",
+        processor_kwargs={"padding": True, "padding_side": "left"},
     ).to(model.device, dtype=model.dtype)
     output = model.generate(
         **inputs, max_new_tokens=_MAX_NEW_TOKENS, do_sample=False, return_dict_in_generate=True, output_logits=True
     )
     if not all(bool(torch.isfinite(logits).all()) for logits in output.logits):
         raise ValueError("its logits are not finite (NaN or infinity): its weights, or their precision, are damaged")
-    return processor.decode(output.sequences[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True).strip()
+    answers = []
+    for tokens in output.sequences[:, inputs["input_ids"].shape[1] :]:
+        # What ended before the others is filled up.
+        ended = len(tokens) < _MAX_NEW_TOKENS or bool((tokens == processor.tokenizer.eos_token_id).any())
+        answers.append(processor.decode(tokens, skip_special_tokens=True).strip() + ("" if ended else " …"))
+    return answers
 
 
 def _one_line(error: Exception, folder: Path) -> str:

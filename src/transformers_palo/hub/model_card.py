@@ -13,9 +13,9 @@
 # limitations under the License.
 """The card of a PALO model: a dataclass, rendered by the templates beside this file.
 
-Whoever makes a model fills a [`PaloModelCard`] and saves `card.to_card()` as the folder's README.md. Two sections stand
-between comments, which no reader sees, so that publishing can write them anew: how to load the model from where it now
-is, and what an evaluation has measured since.
+Whoever makes a model fills a [`PaloModelCard`] and saves `card.to_card()` as the folder's README.md. Three sections
+stand between comments, which no reader sees, so that publishing can write them anew: how to load the model from where it
+now is, what it answered when it was asked, and what an evaluation has measured since.
 """
 
 import json
@@ -145,6 +145,7 @@ class PaloModelCard:
         other_results: Markdown: results of another kind.
         other_eval_results: The same, for the metadata.
         widget: Examples for the model's page.
+        widget_note: Markdown: what to know about them.
         license: As the Hub writes it. The licence of the weights.
         license_link: Where it stands, if the Hub does not know it.
         license_chain: The licences of the parts.
@@ -173,6 +174,7 @@ class PaloModelCard:
     other_results: str = ""
     other_eval_results: Sequence[EvalResult] = ()
     widget: Sequence[WidgetExample] = ()
+    widget_note: str = ""
     license: str | None = None
     license_link: str | None = None
     license_chain: Sequence[LicenseTerm] = ()
@@ -198,7 +200,7 @@ class PaloModelCard:
             base_model_relation=self.base_model_relation,
             datasets=[data.hub_id for data in self.data if data.hub_id] or None,
             tags=["palo", "transformers-palo", *self.tags],
-            widget=[_widget(example) for example in self.widget] or None,
+            widget=widget_metadata(self.widget),
             eval_results=eval_results or None,
         )
 
@@ -217,6 +219,7 @@ class PaloModelCard:
             card=self,
             languages=[get_language(code) for code in self.languages],
             use=use_section(self.model_id, self.example_image, self.example_question),
+            examples=examples_section(self.widget, self.widget_note),
             results=results_section(self.results, has_others=bool(self.paper_scores or self.other_results)),
             paper=PAPER,
             records=_records(self.records_by_language),
@@ -280,6 +283,19 @@ def results_section(results: EvaluationResults | None, has_others: bool = False)
     return f"<!-- palo:results -->\n\n{body}\n\n<!-- /palo:results -->"
 
 
+def examples_section(examples: Sequence[WidgetExample], note: str = "") -> str:
+    """What the model answered, between comments: empty until it was asked."""
+    body = render("examples.md.jinja", examples=examples, note=note)
+    return f"<!-- palo:examples -->\n\n{body}\n\n<!-- /palo:examples -->"
+
+
+def with_examples(text: str, examples: Sequence[WidgetExample], note: str) -> str:
+    """A card's text with these examples; unchanged if it has no place for them."""
+    section = examples_section(examples, note)
+    pattern = r"<!-- palo:examples -->.*?<!-- /palo:examples -->"
+    return re.sub(pattern, lambda _: section, text, flags=re.DOTALL)
+
+
 def with_use(text: str, model_id: str, with_code: bool, revision: str | None = None) -> str:
     """A card's text that says how to load the model from `model_id`; unchanged if it never said how.
 
@@ -308,6 +324,11 @@ def with_results(text: str, results: EvaluationResults) -> str:
     pattern = r"<!-- palo:results -->.*?<!-- /palo:results -->"
     text, count = re.subn(pattern, lambda _: section, text, flags=re.DOTALL)
     return text if count else f"{text.rstrip()}\n\n## Results\n\n{section}\n"
+
+
+def widget_metadata(examples: Sequence[WidgetExample]) -> list[dict[str, Any]] | None:
+    """Examples as the Hub's metadata has them."""
+    return [_widget(example) for example in examples] or None
 
 
 def _widget(example: WidgetExample) -> dict[str, Any]:

@@ -18,6 +18,7 @@ have arrived. (`upload_folder` may split a folder into several commits where Xet
 again, so after a broken connection the same command goes on where it stopped.
 """
 
+import io
 import json
 import re
 import tempfile
@@ -28,7 +29,7 @@ from typing import Any, cast
 
 import yaml
 from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi, ModelCard, ModelCardData
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError, RepositoryNotFoundError
 from huggingface_hub.utils import (
     build_hf_headers,
     filter_repo_objects,
@@ -36,6 +37,7 @@ from huggingface_hub.utils import (
     hf_raise_for_status,
     validate_repo_id,
 )
+from PIL import Image
 from transformers.utils import (
     ADAPTER_CONFIG_NAME,
     ADAPTER_SAFE_WEIGHTS_NAME,
@@ -45,27 +47,28 @@ from transformers.utils import (
     SAFE_WEIGHTS_NAME,
 )
 
+from ..languages import get_language
 from ..models.palo.configuration_palo import PaloConfig, is_released_layout
-from .checks import RepoFile, check_files
-from .load_check import answer_by_code, answer_from
-from .model_card import PaloModelCard, architecture_facts, with_results, with_use
+from .checks import check_files, check_names
+from .files import RepoFile, list_folder
+from .load_check import answers_by_code, answers_from, sample_picture
+from .model_card import (
+    EXAMPLE_QUESTIONS,
+    PaloModelCard,
+    WidgetExample,
+    architecture_facts,
+    widget_metadata,
+    with_examples,
+    with_results,
+    with_use,
+)
 from .remote_code import code_files, with_auto_maps
 from .results import RESULTS_NAME, read_results, to_eval_results
 
 
 CARD_NAME = "README.md"
-
-# What version control, operating systems and Python leave in folders.
-IGNORED = [
-    ".git/*",
-    ".git",
-    ".cache/*",
-    "__pycache__/*",
-    "*/__pycache__/*",
-    "*.pyc",
-    ".DS_Store",
-    ".ipynb_checkpoints/*",
-]
+# What the check asks about, and the card then shows.
+PICTURE_NAME = "examples/red-disc.png"
 
 # Files of an earlier publication that a new one does not overwrite would be loaded instead of the new ones, or beside them.
 _LOADED = (
@@ -98,7 +101,7 @@ class Publication:
     Attributes:
         repo_id: Where.
         files: Everything, in the order of their paths.
-        answer: What the model said about the test picture.
+        answer: What the model said about the test picture, in English.
     """
 
     repo_id: str
@@ -108,7 +111,9 @@ class Publication:
     @property
     def card(self) -> str:
         """The rendered card."""
-        return next(file.text() or "" for file in self.files if file.path == CARD_NAME)
+        (card,) = (file for file in self.files if file.path == CARD_NAME)
+        with card.open() as stream:
+            return stream.read().decode()
 
     def listing(self) -> str:
         """Files and sizes, as a table."""
@@ -135,9 +140,12 @@ def prepare(folder: Path, repo_id: str, with_code: bool = False, revision: str |
     if not folder.is_dir():
         found = "a file" if folder.is_file() else "nothing"
         raise FileNotFoundError(f"{folder}: expected the folder of a model, found {found}.")
-    paths = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    files = {path: RepoFile(path, folder / path) for path in filter_repo_objects(paths, ignore_patterns=IGNORED)}
-    problems = [*_missing(folder, with_code), *check_files(files.values())]
+    listed, problems = list_folder(folder)
+    files = {file.path: file for file in listed}
+    problems += [*_missing(folder, with_code), *check_files(files.values())]
+    names = (CARD_NAME, PICTURE_NAME, *(code_files() if with_code else ()))
+    added = [RepoFile(name, b"") for name in names if name not in files]
+    problems += check_names([*files.values(), *added])
     if problems:
         raise NotPublishableError(folder, problems)
     try:
@@ -145,12 +153,16 @@ def prepare(folder: Path, repo_id: str, with_code: bool = False, revision: str |
             configs = _read_json(folder / CONFIG_NAME), _read_json(folder / PROCESSOR_NAME)
             for name, content in {**code_files(), **with_auto_maps(*configs)}.items():
                 files[name] = RepoFile(name, content)
-        files[CARD_NAME] = RepoFile(CARD_NAME, _card(folder, repo_id, with_code, revision).encode())
-        files = dict(sorted(files.items()))
-        answer = _try(folder, files, with_code)
+        card = _card(folder, repo_id, with_code, revision)
+        questions = _questions(card)
+        answers = dict(zip(questions, _try(folder, files, with_code, list(questions.values())), strict=True))
+        if not card.data.get("widget"):
+            _add_examples(card, questions, answers)
+            files[PICTURE_NAME] = RepoFile(PICTURE_NAME, _png(sample_picture()))
+        files[CARD_NAME] = RepoFile(CARD_NAME, str(card).encode())
     except ValueError as error:
         raise NotPublishableError(folder, [str(error)]) from error
-    return Publication(repo_id, list(files.values()), answer)
+    return Publication(repo_id, [file for _, file in sorted(files.items())], answers["en"])
 
 
 def upload(
@@ -166,7 +178,7 @@ def upload(
 
     Raises:
         OSError: The Hub cannot be reached, or the connection broke. Nothing is half published.
-        ValueError: The Hub refuses the card's metadata; or the repository is there already, and is public although
+        ValueError: The Hub refuses the card's metadata; a file changed after the check; or the repository is there already, and is public although
             `private` is asked for.
     """
     api = api or HfApi()
@@ -178,8 +190,7 @@ def upload(
     except Exception as error:
         raise OSError(f"The Hub at {api.endpoint} does not take {repo_id}: {_one_line(error)}") from error
     try:
-        api.create_repo(repo_id, private=private or None, exist_ok=True)
-        is_private = api.model_info(repo_id).private
+        is_private = _repository(api, repo_id, private)
     except Exception as error:
         raise OSError(f"The Hub at {api.endpoint} does not take {repo_id}: {_one_line(error)}") from error
     if private and not is_private:
@@ -193,15 +204,41 @@ def upload(
             CommitOperationAdd(file.path, file.source) for file in publication.files
         ]
         operations += [CommitOperationDelete(path) for path in _stale_files(api, publication, revision)]
+        # From here on their hashes are known: the Hub takes no other content.
+        if changed := [file.path for file in publication.files if file.has_changed]:
+            raise _ChangedError(f"{', '.join(changed)} changed after the check: run the same command again")
         message = f"Upload PALO with transformers-palo {version('transformers-palo')}"
         return api.create_commit(repo_id, operations, commit_message=message, revision=revision)
+    except _ChangedError as error:
+        raise ValueError(f"Nothing was published: {error}.") from None
     except ValueError as error:
         raise ValueError(f"The Hub refuses {repo_id}: {_one_line(error)}. Nothing was published.") from error
     except Exception as error:
+        if isinstance(error, HfHubHTTPError) and error.response.status_code in (401, 403):
+            raise OSError(
+                f"The Hub at {api.endpoint} does not take {repo_id}: {_one_line(error)}. Nothing was published: it needs a "
+                "token that may write there."
+            ) from error
         raise OSError(
             f"Publishing {repo_id} stopped ({_one_line(error)}). Nothing is half published: run the same command again, "
             "and what has arrived is not sent again."
         ) from error
+
+
+def _repository(api: HfApi, repo_id: str, private: bool) -> bool:
+    """Whether it is private; made if it is not there.
+
+    Who may write to a repository of somebody else may not make it: it is asked for first.
+    """
+    try:
+        return bool(api.model_info(repo_id).private)
+    except RepositoryNotFoundError:
+        api.create_repo(repo_id, private=private or None, exist_ok=True)
+        return bool(api.model_info(repo_id).private)
+
+
+class _ChangedError(ValueError):
+    """Files are others than those that were checked."""
 
 
 def _validate(api: HfApi, card: str) -> None:
@@ -215,11 +252,11 @@ def check_login(api: HfApi | None = None) -> str:
     """Who is publishing. Asked first: loading a model to check it takes a while.
 
     Raises:
-        OSError: Nobody is logged in, or the Hub does not answer.
+        OSError: Nobody is logged in, or with a token that may not write, or the Hub does not answer.
     """
     api = api or HfApi()
     try:
-        return api.whoami()["name"]
+        found = api.whoami()
     except (HfHubHTTPError, LocalTokenNotFoundError) as error:
         raise OSError(
             f"The Hub at {api.endpoint} does not know you ({_one_line(error)}): log in with 'hf auth login', or set "
@@ -229,6 +266,13 @@ def check_login(api: HfApi | None = None) -> str:
         raise OSError(
             f"The Hub at {api.endpoint} does not answer ({_one_line(error)}): is there a network, and is HF_ENDPOINT right?"
         ) from error
+    # What a fine-grained token may do depends on the repository.
+    if found.get("auth", {}).get("accessToken", {}).get("role") == "read":
+        raise OSError(
+            f"The token of {found['name']} may read only: make one that may write at {api.endpoint}/settings/tokens, and log in "
+            "with it ('hf auth login', or HF_TOKEN)."
+        )
+    return found["name"]
 
 
 def _check_repo_id(repo_id: str) -> None:
@@ -288,7 +332,7 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path.name}: expected JSON, found something else ({error})") from None
 
 
-def _card(folder: Path, repo_id: str, with_code: bool, revision: str | None) -> str:
+def _card(folder: Path, repo_id: str, with_code: bool, revision: str | None) -> ModelCard:
     """The folder's own card, or one made of what the folder says; with its results, if it has any."""
     own = folder / CARD_NAME
     try:
@@ -310,7 +354,31 @@ def _card(folder: Path, repo_id: str, with_code: bool, revision: str | None) -> 
         data.model_name = data.model_name or repo_id.split("/")[1]
         card.text = with_results(card.text, results)
     _check_metadata(data)
-    return with_use(str(card), repo_id, with_code, revision)
+    card.text = with_use(card.text, repo_id, with_code, revision)
+    return card
+
+
+def _questions(card: ModelCard) -> dict[str, str]:
+    """By language: English, which every model is asked in, and three others of the card's."""
+    stated = card.data.get("language") or []
+    languages = [stated] if isinstance(stated, str) else stated
+    others = [code for code in EXAMPLE_QUESTIONS if code in languages and code != "en"]
+    return {code: EXAMPLE_QUESTIONS[code] for code in ("en", *others[:3])}
+
+
+def _add_examples(card: ModelCard, questions: dict[str, str], answers: dict[str, str]) -> None:
+    shown = [
+        WidgetExample(get_language(code).name, PICTURE_NAME, questions[code], answers[code]) for code in questions
+    ]
+    card.data["widget"] = widget_metadata(shown)
+    note = "What this model answered when it was published, about a picture that `palo publish` draws: greedy, 32 tokens at most."
+    card.text = with_examples(card.text, shown, note)
+
+
+def _png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    return buffer.getvalue()
 
 
 def _check_metadata(data: ModelCardData) -> None:
@@ -335,10 +403,10 @@ def _made_card(folder: Path, repo_id: str) -> PaloModelCard:
     )
 
 
-def _try(folder: Path, files: dict[str, RepoFile], with_code: bool) -> str:
+def _try(folder: Path, files: dict[str, RepoFile], with_code: bool, questions: list[str]) -> list[str]:
     """Ask the model about a picture: as it lies in the folder, or with its code as it will lie on the Hub."""
     if not with_code:
-        return answer_from(folder, trust_remote_code=False)
+        return answers_from(folder, questions, trust_remote_code=False)
     with tempfile.TemporaryDirectory() as name:
         copy = Path(name) / folder.resolve().name
         for file in files.values():
@@ -348,7 +416,7 @@ def _try(folder: Path, files: dict[str, RepoFile], with_code: bool) -> str:
                 target.write_bytes(file.source)
             else:
                 target.symlink_to(file.source.resolve())
-        return answer_by_code(copy)
+        return answers_by_code(copy, questions)
 
 
 def _stale_files(api: HfApi, publication: Publication, revision: str | None) -> list[str]:

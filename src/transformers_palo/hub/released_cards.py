@@ -18,6 +18,7 @@ them. `python -m transformers_palo.hub.released_cards model_cards` writes the fi
 """
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from huggingface_hub import DatasetCard, DatasetCardData, EvalResult
@@ -61,13 +62,21 @@ _MODELS = {
     "PALO-13B": ("13b", 13_350_839_296, "LLaVA-13B", "lmsys/vicuna-13b-v1.5", True, (9, 76), 80),
 }
 
-_PICTURE = "http://images.cocodataset.org/val2017/000000039769.jpg"
+_CODE = "https://github.com/mbzuai-oryx/PALO"
+# The first two are of the authors' own demonstration (palo/serve/gradio_web_server.py).
+_FRIDGE = "https://raw.githubusercontent.com/mbzuai-oryx/PALO/7201f8d8467734b82fbe9924f108a9002104a34e/palo/serve/examples/fridge.png"
+_CATS = "http://images.cocodataset.org/val2017/000000039769.jpg"
 _QUESTIONS = {
-    "en": "What are the animals in this picture doing?",
-    "hi": "इस तस्वीर में जानवर क्या कर रहे हैं?",
-    "ar": "ماذا تفعل الحيوانات في هذه الصورة؟",
-    "zh": "这张图片里的动物在做什么？",
+    "en": (_FRIDGE, "Which items in this fridge are rich in Vitamin C?"),
+    "hi": (_FRIDGE, "इस फ्रिज में कौन सी चीजें विटामिन सी से भरपूर हैं?"),
+    "ar": (_CATS, "ماذا تفعل الحيوانات في هذه الصورة؟"),
+    "zh": (_CATS, "这张图片里的动物在做什么？"),
 }
+_NO_ANSWERS = (
+    "Questions to try. No answers stand beside them: the released weights were not run for this card, and the paper and its "
+    f"README show answers in pictures only ([Qualitative Examples]({_CODE}#-qualitative-examples-of-multilingual-capabilities)). "
+    "The first two are of the authors' own demonstration."
+)
 
 _PAPER_LIMITS = (
     "**Of the paper (section 6):** its semi-automated translation may miss deep contextual and cultural nuances of a "
@@ -97,7 +106,12 @@ def released_card(name: str) -> PaloModelCard:
         model_id=f"MBZUAI/{name}",
         base_model=language_model,
         base_model_relation="finetune",
-        facts=architecture_facts(PaloConfig.from_size(size), num_parameters) | {"Made from": _parts(language_model)},
+        facts=architecture_facts(PaloConfig.from_size(size), num_parameters)
+        | {
+            "Memory": f"{2 * num_parameters / 1e9:.1f} GB for the weights at 16 bits, without what the context needs",
+            "Made from": _parts(language_model),
+            "Other sizes": _links(f"MBZUAI/{other}" for other in _MODELS if other != name),
+        },
         good_for=_good_for(is_mobile),
         limits=[*_limits(name, baseline), *_PAPER_LIMITS, *GENERAL_LIMITS[:1]],
         data=_training_data(is_mobile),
@@ -105,7 +119,8 @@ def released_card(name: str) -> PaloModelCard:
         recipe=_recipe(uses_lora),
         paper_scores=_paper_scores(name, baseline),
         other_eval_results=[_eval_result(code, TABLE_1[name][index]) for index, code in enumerate(CODES)],
-        widget=[WidgetExample(get_language(code).name, _PICTURE, question) for code, question in _QUESTIONS.items()],
+        widget=[WidgetExample(get_language(code).name, *asked) for code, asked in _QUESTIONS.items()],
+        widget_note=_NO_ANSWERS,
         license="apache-2.0" if is_mobile else "llama2",
         license_link=None if is_mobile else _LLAMA_2,
         license_chain=_license_chain(name, is_mobile),
@@ -117,7 +132,7 @@ def _summary(name: str, is_mobile: bool) -> str:
     purpose = ", small enough for phones," if is_mobile else ""
     return (
         f"{name}{purpose} answers questions about pictures in ten languages. It is the model of the paper [PALO: A Polyglot "
-        f"Large Multimodal Model for 5B People]({PAPER}) by Maaz, Rasheed, Shaker, Khan, Cholakal, Anwer, Baldwin, Felsberg "
+        f"Large Multimodal Model for 5B People]({PAPER}) by Maaz, Rasheed, Shaker, Khan, Cholakkal, Anwer, Baldwin, Felsberg "
         f"and Khan. This card describes the weights that they released as [MBZUAI/{name}](https://huggingface.co/MBZUAI/{name}),"
         " in the form that Transformers 5 loads: the same numbers under other names, as safetensors, with a processor. "
         "What it says about training and quality is the paper's."
@@ -126,7 +141,11 @@ def _summary(name: str, is_mobile: bool) -> str:
 
 def _parts(language_model: str) -> str:
     tower = "openai/clip-vit-large-patch14-336"
-    return " and ".join(f"[{part}](https://huggingface.co/{part})" for part in (language_model, tower))
+    return _links((language_model, tower))
+
+
+def _links(repo_ids: Iterable[str]) -> str:
+    return " and ".join(f"[{repo_id}](https://huggingface.co/{repo_id})" for repo_id in repo_ids)
 
 
 def _good_for(is_mobile: bool) -> list[str]:

@@ -345,17 +345,15 @@ class BatchClient(ChatClient):
                 continue
             path = self._folder / f"{row.name}.{kind}"
             await self._api.download(file_id, path)
-            results = read_results(path, self._endpoint.base_url, self._hide_key)
+            results = read_results(path, self._endpoint.base_url, self._secret.hide)
             while chunk := list(itertools.islice(results, _KEPT_AT_ONCE)):
                 keeping = []
                 for custom_id, result in chunk:
                     if custom_id in seen or (request := requests.find(custom_id)) is None:
                         continue
                     seen.add(custom_id)
-                    if isinstance(result, FatalEndpointError):
-                        fatal = result
                     keeping.append(self._keep_result(request, result, seconds))
-                await asyncio.gather(*keeping)
+                fatal = next((error for error in await asyncio.gather(*keeping) if error is not None), fatal)
         if left_out := row.requests - len(seen):
             self.usage.retries["left out"] += left_out
         if batch.status == "cancelled":
@@ -364,21 +362,33 @@ class BatchClient(ChatClient):
         if fatal is not None:
             raise fatal
 
-    async def _keep_result(self, request: ChatRequest, result: Reply | EndpointError, seconds: float) -> None:
+    async def _keep_result(
+        self, request: ChatRequest, result: Reply | EndpointError, seconds: float
+    ) -> FatalEndpointError | None:
+        """Write down what came of a request; returns the error that concerns all requests, if it is one."""
         if isinstance(result, Reply):
             if self._journal.find(request) is None:
-                await self._journal.record(request, result, max(0.0, seconds))
-                self.usage.answered += 1
-                self.usage.prompt_tokens += result.prompt_tokens
-                self.usage.completion_tokens += result.completion_tokens
+                await self._keep(request, result, max(0.0, seconds))
                 self.advances += 1
-        elif isinstance(result, RefusedRequestError):
+            return None
+        if isinstance(result, RefusedRequestError) and result.doubtful:
+            result = await self._without_doubt(request, result)
+        if isinstance(result, RefusedRequestError):
             await self._journal.write(
                 [("INSERT OR REPLACE INTO batch_refusals VALUES (?, ?)", (request.key, str(result)))]
             )
             self.advances += 1
         else:
             self.usage.retries[result.kind if isinstance(result, RetryableEndpointError) else "stopped"] += 1
+        return result if isinstance(result, FatalEndpointError) else None
+
+    async def _without_doubt(self, request: ChatRequest, refusal: RefusedRequestError) -> EndpointError:
+        """The refusal if it is the text's, else what concerns everything or left it open."""
+        try:
+            await self._make_sure_others_are_answered(request, refusal)
+        except EndpointError as error:
+            return error
+        return refusal
 
     async def cancel(self) -> list[BatchRow]:
         """Stop everything that is open, and give up what the provider does not know.

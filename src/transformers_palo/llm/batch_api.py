@@ -14,20 +14,22 @@
 """OpenAI's Batch API: every call of it can be repeated, and none makes a batch twice."""
 
 import asyncio
-import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 
+from .chat import whole_characters
 from .errors import RetryableEndpointError, from_openai
+from .secret import Secret
 
 
 if TYPE_CHECKING:
     from openai.types import Batch
 
 
+Result = TypeVar("Result")
 ENDPOINT: Final = "/v1/chat/completions"
 # The provider's states in which nothing happens any more.
 ENDED = ("completed", "failed", "expired", "cancelled")
@@ -37,6 +39,7 @@ _TRIES, _FIRST_WAIT = 6, 1.0
 # The provider's clock may be another.
 _CLOCKS_APART = 3600.0
 _SECONDS_FOR_AN_UPLOAD = 600.0
+_BYTES_AT_ONCE = 2**20
 
 
 class BatchApi:
@@ -50,10 +53,13 @@ class BatchApi:
     def __init__(self, base_url: str, max_retries: int) -> None:
         import openai
 
-        self._key = os.environ.get("OPENAI_API_KEY") or ""
+        self._secret = Secret.from_environment()
         self._base_url = base_url
         self._client = openai.AsyncOpenAI(
-            base_url=base_url, api_key=self._key or "none", max_retries=max_retries, timeout=_SECONDS_FOR_AN_UPLOAD
+            base_url=base_url,
+            api_key=self._secret.key or "none",
+            max_retries=max_retries,
+            timeout=_SECONDS_FOR_AN_UPLOAD,
         )
 
     async def __aenter__(self) -> Self:
@@ -81,22 +87,16 @@ class BatchApi:
         Raises:
             EndpointError: It cannot be started.
         """
-        for tries in range(_TRIES):
+
+        async def find_or_create() -> "Batch":
             if (found := await self.find(name, since)) is not None:
                 return found
-            try:
-                with self._told():
-                    return await self._client.with_options(max_retries=0).batches.create(
-                        input_file_id=file_id,
-                        endpoint=ENDPOINT,
-                        completion_window="24h",
-                        metadata={_NAME: name},
-                    )
-            except RetryableEndpointError as error:
-                if tries + 1 == _TRIES:
-                    raise
-                await asyncio.sleep(error.retry_after or _FIRST_WAIT * 2**tries)
-        raise AssertionError("unreachable")
+            with self._told():
+                return await self._client.with_options(max_retries=0).batches.create(
+                    input_file_id=file_id, endpoint=ENDPOINT, completion_window="24h", metadata={_NAME: name}
+                )
+
+        return await _repeated(find_or_create)
 
     async def find(self, name: str, since: float) -> "Batch | None":
         """The batch of this name, unless it failed."""
@@ -127,10 +127,28 @@ class BatchApi:
         return True
 
     async def download(self, file_id: str, path: Path) -> None:
-        """Write a file of results to a path."""
-        with self._told():
-            # Read whole, for then the client repeats what broke off; it is an answer a line, 50,000 at the most.
-            path.write_bytes((await self._client.files.content(file_id)).content)
+        """Write a file of results to a path, a piece at a time: it may be larger than the memory.
+
+        Raises:
+            EndpointError: It cannot be had.
+        """
+
+        async def fetch() -> None:
+            content = self._client.with_options(max_retries=0).files.with_streaming_response.content(file_id)
+            with self._told(), path.open("wb") as file:
+                async with content as response:
+                    async for piece in self._pieces(response.iter_bytes(_BYTES_AT_ONCE)):
+                        file.write(piece)
+
+        await _repeated(fetch)
+
+    async def _pieces(self, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """What comes, and a connection that breaks meanwhile as an error to try again after."""
+        try:
+            async for piece in pieces:
+                yield piece
+        except Exception as error:  # the transport's own, whichever it is
+            raise RetryableEndpointError(f"no connection to {self._base_url}: {error}", "connection") from None
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -140,6 +158,17 @@ class BatchApi:
             yield
         except openai.OpenAIError as error:
             told = from_openai(error, self._base_url)
-            if self._key:
-                told.args = tuple(str(argument).replace(self._key, "[key]") for argument in told.args)
+            told.args = tuple(whole_characters(self._secret.hide(str(argument))) for argument in told.args)
             raise told from None
+
+
+async def _repeated(act: Callable[[], Awaitable[Result]]) -> Result:
+    """What comes of it in the end, where it may be tried again."""
+    for tries in range(_TRIES):
+        try:
+            return await act()
+        except RetryableEndpointError as error:
+            if tries + 1 == _TRIES:
+                raise
+            await asyncio.sleep(error.retry_after or _FIRST_WAIT * 2**tries)
+    raise AssertionError("unreachable")

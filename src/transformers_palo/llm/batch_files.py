@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .chat import ChatRequest, Reply, parse_reply
+from .chat import ChatRequest, Reply, parse_reply, whole_characters
 from .errors import EndpointError, RetryableEndpointError, from_status
 
 
@@ -83,10 +83,10 @@ def read_results(
         for line in file:
             try:
                 entry = json.loads(hide_key(line.decode()))
-                custom_id = str(entry["custom_id"])
-            except (ValueError, KeyError, TypeError):
+                custom_id, result = str(entry["custom_id"]), _result(entry, base_url)
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 continue
-            yield custom_id, _result(entry, base_url)
+            yield custom_id, result
 
 
 def _result(entry: dict[str, Any], base_url: str) -> Reply | EndpointError:
@@ -108,4 +108,4 @@ def _error(status: int, body: Any, base_url: str) -> EndpointError:
     said = body.get("error", body) if isinstance(body, dict) else None
     said = said if isinstance(said, dict) else {}
     message = f"Error code: {status} - {said['message']}" if said.get("message") else f"Error code: {status}"
-    return from_status(status, message, said.get("code"), said.get("param"), {}, base_url)
+    return from_status(status, whole_characters(message), said.get("code"), said.get("param"), {}, base_url)

@@ -87,10 +87,14 @@ class Reply:
 
 # Some servers leave a reasoning model's thoughts in the answer.
 _THOUGHTS = re.compile(r"\A\s*<think>.*?</think>\s*", flags=re.DOTALL)
+# No honest count is higher, and SQLite keeps it.
+_MOST_TOKENS = 2**53
 
 
 def parse_reply(raw: str) -> Reply:
-    """Read a chat completion.
+    """Read a chat completion. What is odd beside its text (no usage, a model that is `null`) does no harm.
+
+    Half characters (lone surrogates) become U+FFFD, which can be written down and is found by the checks.
 
     Raises:
         RetryableEndpointError: It is none: not JSON, or without a choice.
@@ -99,18 +103,48 @@ def parse_reply(raw: str) -> Reply:
         completion = json.loads(raw)
         choice = completion["choices"][0]
         message = choice["message"]
-        text = message.get("content") or message.get("refusal") or ""
-        usage = completion.get("usage") or {}
+        text = _text(message.get("content")) or _text(message.get("refusal"))
+        usage = completion.get("usage")
+        counts = usage if isinstance(usage, dict) else {}
         return Reply(
             text=_THOUGHTS.sub("", text),
-            finish_reason=str(choice.get("finish_reason") or "stop"),
-            model=str(completion.get("model") or ""),
-            prompt_tokens=int(usage.get("prompt_tokens") or 0),
-            completion_tokens=int(usage.get("completion_tokens") or 0),
-            raw=raw,
+            finish_reason=_text(choice.get("finish_reason")) or "stop",
+            model=_text(completion.get("model")),
+            prompt_tokens=_count(counts.get("prompt_tokens")),
+            completion_tokens=_count(counts.get("completion_tokens")),
+            raw=whole_characters(raw),
         )
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
         shown = raw[:80] + ("..." if len(raw) > 80 else "")
         raise RetryableEndpointError(
             f"expected a chat completion with a choice, found {shown!r}", "malformed reply"
         ) from error
+
+
+def _text(value: Any) -> str:
+    """A text, or the texts of a list of parts, as some servers give them; anything else is none."""
+    if isinstance(value, list):
+        value = "".join(_text(part.get("text")) for part in value if isinstance(part, dict))
+    return whole_characters(value) if isinstance(value, str) else ""
+
+
+def _count(value: Any) -> int:
+    """A number of tokens; 0 for what is no such number."""
+    try:
+        count = int(value)
+    except (ValueError, TypeError, OverflowError):
+        return 0
+    return count if 0 <= count <= _MOST_TOKENS else 0
+
+
+def whole_characters(text: str) -> str:
+    """A text with U+FFFD in the place of half characters, which no file and no database takes.
+
+    >>> whole_characters("a dog \\ud83d")
+    'a dog \ufffd'
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text

@@ -15,16 +15,17 @@
 
 import asyncio
 import itertools
-import os
 import random
+import re
 import time
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
-from .chat import ChatRequest, Reply, parse_reply
+from .chat import ChatRequest, Reply, parse_reply, whole_characters
 from .errors import (
+    USE_ANOTHER_KEY,
     EndpointError,
     FatalEndpointError,
     RefusedRequestError,
@@ -34,15 +35,19 @@ from .errors import (
 )
 from .journal import Journal
 from .pace import Pace
+from .secret import Secret
 from .usage import Usage
 
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
 
 # Roughly: a request's tokens are only estimated until the endpoint has counted them.
 _CHARACTERS_PER_TOKEN = 3.0
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 60.0
 # An endpoint that never answered anything is more likely a wrong address than an overloaded one.
 _TRIES_TO_CONNECT = 3
-_REFUSALS_IN_VAIN = 20
+_SECONDS_TO_CONNECT = 20.0
 # What some models call otherwise or do not take (OpenAI's reasoning models): parameter -> its other name.
 _OTHER_NAMES = {"max_tokens": "max_completion_tokens", "temperature": None}
 
@@ -68,13 +73,21 @@ class Endpoint:
     timeout: float = 120.0
 
     def __post_init__(self) -> None:
-        address = urlsplit(self.base_url)
+        # Without what may be a password or a key.
+        shown = re.split(r"[?#]", self.base_url)[0].rpartition("@")[2]
+        try:
+            address = urlsplit(self.base_url)
+            address.port  # noqa: B018  # looked at only when asked for
+        except ValueError:
+            raise ValueError(f"Expected a base URL such as http://localhost:8000/v1, found {shown!r}.") from None
         if address.scheme not in ("http", "https") or not address.hostname:
-            raise ValueError(f"Expected a base URL such as http://localhost:8000/v1, found {self.base_url!r}.")
-        if "@" in address.netloc:
-            raise ValueError(
-                f"Found a password in the URL of {address.hostname}, where others see it: set OPENAI_API_KEY instead."
-            )
+            raise ValueError(f"Expected a base URL such as http://localhost:8000/v1, found {shown!r}.")
+        for what, found in (("a password", "@" in address.netloc), ("a query", address.query or address.fragment)):
+            if found:
+                raise ValueError(
+                    f"Found {what} in the URL of {address.hostname}, where others see it: leave it out, and set OPENAI_API_KEY "
+                    "if the endpoint wants a key."
+                )
 
 
 class ChatClient:
@@ -93,17 +106,9 @@ class ChatClient:
     """
 
     def __init__(self, endpoint: Endpoint, journal: Journal) -> None:
-        try:
-            import openai
-        except ImportError:
-            raise ImportError(
-                "Asking an endpoint needs the openai package: pip install 'transformers-palo[translate]'"
-            ) from None
-
-        self._key = os.environ.get("OPENAI_API_KEY") or ""
-        self._openai = openai.AsyncOpenAI(
-            base_url=endpoint.base_url, api_key=self._key or "none", max_retries=0, timeout=endpoint.timeout
-        )
+        self._secret = Secret.from_environment()
+        self._openai = _open(endpoint, self._secret.key or "none")
+        self._url = f"{endpoint.base_url.rstrip('/')}/chat/completions"
         self._endpoint = endpoint
         self._journal = journal
         self._slots = asyncio.Semaphore(endpoint.concurrency)
@@ -111,7 +116,8 @@ class ChatClient:
         self._tokens = Pace(endpoint.tokens_per_minute)
         self._under_way: dict[bytes, asyncio.Task[Reply]] = {}
         self._renamed: dict[str, str | None] = {}
-        self._refusals = 0
+        self._has_answered = False
+        self._probe: asyncio.Task[None] | None = None
         self._stopped: FatalEndpointError | None = None
         self._random = random.Random()
         self.usage = Usage()
@@ -123,7 +129,8 @@ class ChatClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         # What nobody waits for any more: after an error, or an interruption.
-        for task in (left := list(self._under_way.values())):
+        left: list[asyncio.Task[Any]] = [*self._under_way.values(), *([self._probe] if self._probe else [])]
+        for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
         await self._openai.close()
@@ -141,8 +148,13 @@ class ChatClient:
         if task is None:
             task = asyncio.create_task(self._answer(request))
             self._under_way[request.key] = task
-            task.add_done_callback(lambda _: self._under_way.pop(request.key, None))
+            task.add_done_callback(lambda done: self._forget(request, done))
         return await asyncio.shield(task)
+
+    def _forget(self, request: ChatRequest, task: asyncio.Task[Reply]) -> None:
+        self._under_way.pop(request.key, None)
+        if not task.cancelled():
+            task.exception()  # those who waited were told, or have gone: asyncio is not to print it
 
     async def _answer(self, request: ChatRequest) -> Reply:
         if (known := self._journal.find(request)) is not None:
@@ -150,13 +162,16 @@ class ChatClient:
             return known
         async with self._slots:
             reply, seconds = await self._send_until_answered(request)
+        await self._keep(request, reply, seconds)
+        return reply
+
+    async def _keep(self, request: ChatRequest, reply: Reply, seconds: float) -> None:
         await self._journal.record(request, reply, seconds)
         self.usage.answered += 1
         self.usage.prompt_tokens += reply.prompt_tokens
         self.usage.completion_tokens += reply.completion_tokens
-        return reply
 
-    async def _send_until_answered(self, request: ChatRequest) -> tuple[Reply, float]:
+    async def _send_until_answered(self, request: ChatRequest, probing: bool = False) -> tuple[Reply, float]:
         answered_before = self.usage.answered
         for tries in itertools.count(1):
             if self._stopped is not None:
@@ -170,7 +185,8 @@ class ChatClient:
                 await asyncio.sleep(self._wait(error, tries))
             except RefusedRequestError as error:
                 if error.parameter not in _OTHER_NAMES or error.parameter in renamed:
-                    self._stop_if_all_are_refused(error)
+                    if not probing:
+                        await self._make_sure_others_are_answered(request, error)
                     raise
                 self._renamed[error.parameter] = _OTHER_NAMES[error.parameter]
             except FatalEndpointError as error:
@@ -187,17 +203,19 @@ class ChatClient:
         began = time.monotonic()
         try:
             async with asyncio.timeout(self._endpoint.timeout):
-                # `chat.completions.create` takes half as long again, over types of parameters that are plain already.
-                raw = await self._openai.post(
-                    "/chat/completions",
+                # `chat.completions.create` takes half as long again, over types of parameters that are plain already, and
+                # a path alone a tenth, over joining it to the base URL.
+                content = await self._openai.post(
+                    self._url,
                     body={"model": request.model, "messages": request.messages, **self._named(request.parameters)},
-                    cast_to=str,
+                    cast_to=bytes,
                 )
         except TimeoutError:
             raise RetryableEndpointError(f"{self._endpoint.base_url} took too long to answer", "timeout") from None
         except openai.OpenAIError as error:
             raise self._without_key(from_openai(error, self._endpoint.base_url)) from None
-        reply = parse_reply(self._hide_key(raw))
+        reply = parse_reply(self._secret.hide(content.decode("utf-8-sig", "replace")))
+        self._has_answered = True
         self._tokens.correct(reply.prompt_tokens + reply.completion_tokens - estimate if reply.prompt_tokens else 0)
         return reply, time.monotonic() - began
 
@@ -216,13 +234,28 @@ class ChatClient:
         )
         raise self._stopped
 
-    def _stop_if_all_are_refused(self, error: RefusedRequestError) -> None:
-        self._refusals += 1
-        if self._refusals >= _REFUSALS_IN_VAIN and not self.usage.answered + self.usage.reused:
-            self._stopped = FatalEndpointError(
-                f"The first {self._refusals} requests were all refused; the last: {error}"
-            )
-            raise self._stopped
+    async def _make_sure_others_are_answered(self, request: ChatRequest, error: RefusedRequestError) -> None:
+        """Tell a refusal of one request from one of them all, before a record is rejected for it.
+
+        A greeting in the place of the text is answered in the first case alone. It is asked where nothing was answered
+        yet, and behind each 403, by which some say that a text is against their rules and others that a key is.
+        """
+        if self._has_answered and not error.doubtful:
+            return
+        if self._probe is None or self._probe.done():
+            self._probe = asyncio.create_task(self._greet(request))
+        try:
+            await asyncio.shield(self._probe)
+        except RefusedRequestError:
+            advice = USE_ANOTHER_KEY if error.doubtful else "check --model, and what the endpoint takes"
+            self._stopped = FatalEndpointError(f"{error}; a mere greeting was refused as well ({advice})")
+            raise self._stopped from None
+
+    async def _greet(self, request: ChatRequest) -> None:
+        # No other greeting is the same: that the journal knows one says nothing about this moment.
+        greeting = {"role": "user", "content": f"Hello. It is {time.time_ns()}."}
+        probe = ChatRequest(request.model, (*request.messages[:-1], greeting), request.max_tokens)
+        await self._keep(probe, *await self._send_until_answered(probe, probing=True))
 
     def _wait(self, error: RetryableEndpointError, tries: int) -> float:
         if error.retry_after is not None:
@@ -230,9 +263,24 @@ class ChatClient:
             return error.retry_after * self._random.uniform(1.0, 1.1)
         return min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** (tries - 1)) * self._random.uniform(0.5, 1.0)
 
-    def _hide_key(self, text: str) -> str:
-        return text.replace(self._key, "[key]") if self._key else text
-
     def _without_key(self, error: EndpointError) -> EndpointError:
-        error.args = tuple(self._hide_key(str(argument)) for argument in error.args)
+        error.args = tuple(whole_characters(self._secret.hide(str(argument))) for argument in error.args)
         return error
+
+
+def _open(endpoint: Endpoint, key: str) -> "AsyncOpenAI":
+    try:
+        import openai
+
+        # Its other transport looks through all connections for each request: three times the work at 64 at a time.
+        transport = openai.DefaultAioHttpClient(
+            limits=type(openai.DEFAULT_CONNECTION_LIMITS)(max_connections=endpoint.concurrency + 1)
+        )
+    except (ImportError, RuntimeError):
+        raise ImportError(
+            "Asking an endpoint needs the openai package with aiohttp: pip install 'transformers-palo[translate]'"
+        ) from None
+    timeout = openai.Timeout(endpoint.timeout, connect=min(endpoint.timeout, _SECONDS_TO_CONNECT))
+    return openai.AsyncOpenAI(
+        base_url=endpoint.base_url, api_key=key, max_retries=0, timeout=timeout, http_client=transport
+    )

@@ -52,11 +52,13 @@ class RefusedRequestError(EndpointError):
 
     Attributes:
         parameter: The parameter that the endpoint says this model does not take, if that is why.
+        doubtful: Whether it may as well be the key, for all that the endpoint says (403).
     """
 
-    def __init__(self, message: str, parameter: str | None = None) -> None:
+    def __init__(self, message: str, parameter: str | None = None, doubtful: bool = False) -> None:
         super().__init__(message)
         self.parameter = parameter
+        self.doubtful = doubtful
 
 
 class UnansweredError(EndpointError):
@@ -67,27 +69,46 @@ _RETRYABLE_STATUS = {408, 409, 425, 429}
 _WHAT_TO_DO = {
     401: "set OPENAI_API_KEY to a key that is valid there",
     402: "top up the account, then run again",
-    403: "use a key that may use this model, or another model",
     404: "check --model and --base-url, which usually ends in /v1",
 }
 _NO_MONEY = {"insufficient_quota", "billing_hard_limit_reached"}
 _NO_MODEL = {"model_not_found", "model_not_available"}
+# A 403 by which OpenAI says that nobody there is served; others say 403 of a text that their moderation stopped.
+_NOT_SERVED = {"unsupported_country_region_territory"}
+# What to add where a 403 turned out to concern every request.
+USE_ANOTHER_KEY = "use a key that may use this model, or another model"
+# A wrong date in a header is not to stop a run for a year.
+_LONGEST_RETRY_AFTER = 3600.0
+# Of what an endpoint says; some answer with a whole web page.
+_LONGEST_MESSAGE = 300
 
 
 def from_openai(error: "openai.OpenAIError", base_url: str) -> EndpointError:
     """Sort an error of the `openai` package into one of the classes above."""
     import openai
 
-    if isinstance(error, openai.APITimeoutError):
-        return RetryableEndpointError(f"{base_url} took too long to answer", "timeout")
     if isinstance(error, openai.APIStatusError):
         return _from_status(error, base_url)
     if isinstance(error, openai.APIConnectionError):
-        cause = str(error.__cause__ or error) or type(error.__cause__).__name__
-        # What breaks while a connection is opened: a wrong address, or a server that is not up.
-        connected = type(error.__cause__).__name__ not in ("ConnectError", "ConnectTimeout")
-        return RetryableEndpointError(f"no connection to {base_url}: {cause}", "connection", connected=connected)
+        return _from_connection(error, base_url)
     return RetryableEndpointError(f"{base_url} sent what is no reply: {error}", "malformed reply")
+
+
+def _from_connection(error: "openai.APIConnectionError", base_url: str) -> RetryableEndpointError:
+    # The transport calls whatever goes wrong a time-out; its own error, at the bottom, says what it was.
+    cause: BaseException = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    if isinstance(cause, TimeoutError):
+        # Of the same kind whether nobody opened the door or nobody said anything.
+        return RetryableEndpointError(f"{base_url} took too long to answer", "timeout")
+    # What breaks while a connection is opened: a wrong address, or a server that is not up.
+    opening = isinstance(cause, OSError) and (
+        isinstance(cause, ConnectionRefusedError) or not isinstance(cause, ConnectionError)
+    )
+    return RetryableEndpointError(
+        f"no connection to {base_url}: {cause or type(cause).__name__}", "connection", connected=not opening
+    )
 
 
 def _from_status(error: "openai.APIStatusError", base_url: str) -> EndpointError:
@@ -98,15 +119,19 @@ def from_status(
     status: int, message: str, code: str | None, param: str | None, headers: Mapping[str, str], base_url: str
 ) -> EndpointError:
     """Sort an answer that is none, be it to a request or to one of a batch."""
+    code = str(code)
+    message = message if len(message) <= _LONGEST_MESSAGE else f"{message[:_LONGEST_MESSAGE]}..."
     said = f"{base_url} answered {status}: {message}"
     if code in _NO_MONEY:
         return FatalEndpointError(f"{said} ({_WHAT_TO_DO[402]})")
     if status in _WHAT_TO_DO or code in _NO_MODEL:
         return FatalEndpointError(f"{said} ({_WHAT_TO_DO.get(status, _WHAT_TO_DO[404])})")
+    if status == 403 and code in _NOT_SERVED:
+        return FatalEndpointError(f"{said} ({USE_ANOTHER_KEY})")
     if status in _RETRYABLE_STATUS or status >= 500:
         return RetryableEndpointError(said, str(status), retry_after(headers))
-    unsupported = str(code).startswith("unsupported")
-    return RefusedRequestError(said, param if unsupported else None)
+    unsupported = code.startswith("unsupported")
+    return RefusedRequestError(said, str(param) if unsupported else None, doubtful=status == 403)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
@@ -118,11 +143,15 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     for name, unit in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
         value = headers.get(name, "").strip()
         try:
-            return max(0.0, float(value) * unit)
+            return _bounded(float(value) * unit)
         except ValueError:
             continue
     try:
         date = email.utils.parsedate_to_datetime(headers.get("retry-after", ""))
     except ValueError:
         return None
-    return max(0.0, date.timestamp() - time.time())
+    return _bounded(date.timestamp() - time.time())
+
+
+def _bounded(seconds: float) -> float:
+    return max(0.0, min(seconds, _LONGEST_RETRY_AFTER))

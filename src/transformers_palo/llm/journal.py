@@ -177,8 +177,7 @@ class Journal:
         await done
 
     def _write_until_closed(self) -> None:
-        connection = sqlite3.connect(self.path, isolation_level=None, timeout=60)
-        connection.execute("PRAGMA synchronous = FULL")
+        connection = None
         closing = False
         while not closing:
             batch = [self._writes.get()]
@@ -186,37 +185,33 @@ class Journal:
                 batch.append(self._writes.get())
             closing = None in batch
             jobs = [job for job in batch if job is not None]
+            try:
+                if jobs and self._failure is None:
+                    connection = connection or self._connect_to_write()
+                    self._commit(connection, [write for writes, _ in jobs for write in writes])
+            except Exception as error:  # whatever it is, those who wait for this thread are told
+                self._failure = (
+                    error
+                    if isinstance(error, JournalError)
+                    else JournalError(f"{self.path} cannot be written: {type(error).__name__}: {error}.")
+                )
             if jobs:
-                self._write_batch(connection, jobs)
-        connection.close()
+                _resolve([done for _, done in jobs], self._failure)
+        if connection is not None:
+            connection.close()
 
-    def _write_batch(
-        self, connection: sqlite3.Connection, jobs: list[tuple[list[Write], "asyncio.Future[None]"]]
-    ) -> None:
-        try:
-            if self._failure is None:
-                with told_as_journal_error(self.path):
-                    connection.execute("BEGIN IMMEDIATE")
-                    for writes, _ in jobs:
-                        for statement, parameters in writes:
-                            connection.execute(statement, parameters)
-                    connection.execute("COMMIT")
-        except JournalError as error:
-            self._failure = error
-        failure = self._failure
+    def _connect_to_write(self) -> sqlite3.Connection:
+        with told_as_journal_error(self.path):
+            connection = sqlite3.connect(self.path, isolation_level=None, timeout=60)
+            connection.execute("PRAGMA synchronous = FULL")
+            return connection
 
-        def resolve() -> None:
-            for _, done in jobs:
-                if done.done():  # its task was cancelled meanwhile
-                    continue
-                if failure is None:
-                    done.set_result(None)
-                else:
-                    done.set_exception(failure)
-
-        loop = jobs[0][1].get_loop()
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(resolve)
+    def _commit(self, connection: sqlite3.Connection, writes: list[Write]) -> None:
+        with told_as_journal_error(self.path):
+            connection.execute("BEGIN IMMEDIATE")
+            for statement, parameters in writes:
+                connection.execute(statement, parameters)
+            connection.execute("COMMIT")
 
     def close(self) -> None:
         """Write what waits, and leave one file."""
@@ -227,6 +222,22 @@ class Journal:
             self._reader.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._reader.close()
         self._lock.release()
+
+
+def _resolve(waiting: list["asyncio.Future[None]"], failure: JournalError | None) -> None:
+    """Tell those who wait for a batch, in their own thread, that it is written or why not."""
+
+    def resolve() -> None:
+        for done in waiting:
+            if done.done():  # its task was cancelled meanwhile
+                continue
+            if failure is None:
+                done.set_result(None)
+            else:
+                done.set_exception(failure)
+
+    with suppress(RuntimeError):  # the loop is closed: nobody waits
+        waiting[0].get_loop().call_soon_threadsafe(resolve)
 
 
 @contextmanager

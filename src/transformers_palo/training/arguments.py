@@ -29,6 +29,9 @@ CHECKPOINTING_FIELD = next(
 )
 
 
+_MAIN = ModelConfig.__dataclass_fields__["model_revision"].default
+
+
 @dataclass
 class PaloSFTConfig(SFTConfig):
     """[`trl.SFTConfig`] with PALO's defaults, a learning rate for the projector, and what is to be trained.
@@ -53,6 +56,13 @@ class PaloSFTConfig(SFTConfig):
     max_length: int | None = field(
         default=2048,
         metadata={"help": "Longest sequence in tokens, image tokens included. Longer text is cut and counted."},
+    )
+    max_reject_share: float = field(
+        default=0.05,
+        metadata={
+            "help": "The run fails if more than this share of the records had to be left out: a picture that cannot be "
+            "opened, or nothing to learn within max_length."
+        },
     )
     assistant_only_loss: bool = field(default=True, metadata={"help": "Supervise only what the assistant says."})
     train_sampling_strategy: str = field(
@@ -83,8 +93,8 @@ class PaloSFTConfig(SFTConfig):
             raise ValueError(f"max_length: expected 1 or more, or none at all, found {self.max_length}.")
         if self.max_steps <= 0 and self.num_train_epochs <= 0:
             raise ValueError(f"num_train_epochs: expected more than 0, found {self.num_train_epochs}.")
-        if self.chat_template_path is not None:
-            raise ValueError("chat_template_path is not supported: choose template: chat or caption.")
+        if not 0 <= self.max_reject_share <= 1:
+            raise ValueError(f"max_reject_share: expected 0 to 1, found {self.max_reject_share}.")
 
 
 @dataclass
@@ -121,6 +131,16 @@ class ModelArguments(ModelConfig):
         if self.model_name_or_path is None and None in parts:
             missing = "language_model" if self.language_model is None else "vision_tower"
             raise ValueError(f"A new PALO needs language_model and vision_tower; {missing} is missing.")
+        if self.model_name_or_path is None and self.model_revision != _MAIN:
+            raise ValueError(
+                f"model_revision: {self.model_revision!r} is of model_name_or_path; the parts of a new PALO are taken as they "
+                "are: name folders of the revisions that you want."
+            )
+        if (self.load_in_4bit or self.load_in_8bit) and not self.use_peft:
+            name = "load_in_4bit" if self.load_in_4bit else "load_in_8bit"
+            raise ValueError(
+                f"{name}: quantised weights cannot be trained; set use_peft, to train a LoRA beside them."
+            )
 
 
 @dataclass

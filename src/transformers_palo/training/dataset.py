@@ -35,7 +35,7 @@ class TrainingData:
         train: The records to train on.
         eval: The held-out ones, or `None`.
         epoch_indices: Which records of `train` an epoch draws, by its number.
-        counts: Records to train on by language.
+        counts: Records to train on by language, of the languages that the mixture draws.
         drawn: Of these, draws of the first epoch by language.
     """
 
@@ -65,12 +65,13 @@ def load_training_data(arguments: DataArguments) -> TrainingData:
         train, held_out = _hold_out(train, arguments.eval_records, seed=mixture["seed"])
     languages = np.asarray(train["language"][:])
     draw = partial(mixture_indices, languages, np.asarray(train["source"][:]), **_without_absent(mixture, train))
+    drawn = Counter(languages[draw(epoch=0)].tolist())
     return TrainingData(
         train=train,
         eval=held_out,
         epoch_indices=lambda epoch: draw(epoch=epoch),
-        counts=dict(Counter(languages.tolist())),
-        drawn=dict(Counter(languages[draw(epoch=0)].tolist())),
+        counts={code: count for code, count in Counter(languages.tolist()).items() if drawn[code]},
+        drawn=dict(drawn),
     )
 
 

@@ -36,6 +36,7 @@ MODEL_FLOPS_UTILISATION = 0.4
 _LOSS_CHUNK = 1024
 # NF4, with its constants.
 _BYTES_IN_4_BIT = 0.55
+_BYTES_IN_8_BIT = 1
 # CUDA context, kernels, fragmentation.
 _OVERHEAD = 2 * GIB
 
@@ -90,16 +91,17 @@ def memory_per_gpu(
 ) -> Memory:
     """An estimate for mixed precision with AdamW; what a run really needs is measured on the GPU.
 
-    What is frozen is held in `model.dtype` (the language model's linear layers in 4 bit under QLoRA). What is trained is
+    What is frozen is held in `model.dtype` (the language model's linear layers in 4 or 8 bit under QLoRA). What is trained is
     held in float32, with a gradient and AdamW's two states; DeepSpeed holds it in `model.dtype` with a float32 copy, 16
     bytes a parameter either way. ZeRO-2 shards gradients and states, ZeRO-3 and FSDP2 the weights too. Activations are
     those of the longest batch.
     """
-    width = 4 if model.dtype in (None, "auto", "float32") else 2
+    width: float = 4 if model.dtype in (None, "auto", "float32") else 2
+    quantised = _BYTES_IN_4_BIT if model.load_in_4bit else _BYTES_IN_8_BIT if model.load_in_8bit else width
     frozen = trained = 0.0
     for size in sizes:
         still = size.total - size.trainable
-        frozen += still * (_BYTES_IN_4_BIT if model.load_in_4bit and size.part == "language model" else width)
+        frozen += still * (quantised if size.part == "language model" else width)
         trained += size.trainable
     by_deepspeed = sharding in ("zero2", "zero3") and width == 2
     per_weight, per_gradient, per_state = (2, 2, 12) if by_deepspeed else (4, 4, 8)
@@ -169,5 +171,5 @@ def architecture(model: ModelArguments) -> PaloConfig:
     if model.model_size is not None:
         return PaloConfig.from_size(model.model_size)
     if model.model_name_or_path is not None:
-        return PaloConfig.from_pretrained(model.model_name_or_path)
+        return PaloConfig.from_pretrained(model.model_name_or_path, revision=model.model_revision)
     raise ValueError("--dry-run needs to know the architecture: set model_size to 1.7b, 7b or 13b in the recipe.")

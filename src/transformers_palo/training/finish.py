@@ -22,9 +22,12 @@ from typing import Any
 
 import torch
 from peft import PeftModel
+from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import GenerationConfig
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
+from ..data.collation import RowEvent
+from ..data.prepared import prepared_fingerprint
 from ..hub.model_card import (
     EXAMPLE_QUESTION,
     EXAMPLE_QUESTIONS,
@@ -33,7 +36,9 @@ from ..hub.model_card import (
     TrainingData,
     architecture_facts,
 )
+from ..models.palo.checkpoint_palo import share_weights
 from ..models.palo.modeling_palo import PaloForConditionalGeneration
+from .counts import SEEN, num_lost, told
 from .recipe import Recipe
 from .trainer import PaloSFTTrainer
 
@@ -47,6 +52,7 @@ _TOLD = (
     "max_steps",
     "per_device_train_batch_size",
     "gradient_accumulation_steps",
+    "optim",
     "learning_rate",
     "projector_learning_rate",
     "lr_scheduler_type",
@@ -63,6 +69,8 @@ _TOLD = (
     "lora_r",
     "lora_alpha",
     "lora_dropout",
+    "lora_target_modules",
+    "lora_modules_to_save",
     "load_in_4bit",
     "dtype",
     "bf16",
@@ -107,29 +115,42 @@ def save_results(trainer: PaloSFTTrainer, recipe: Recipe, start: str, records: M
             partial.rename(trained)
     if adapted and trainer.is_world_process_zero() and not whole.exists():
         partial = _partial(whole)
-        merge_adapter(start, trained, partial, dtype=_dtype(recipe))
+        merge_adapter(start, trained, partial, dtype=_dtype(recipe), revision=recipe.model.model_revision)
         _complete(partial, trainer, card)
         partial.rename(whole)
     trainer.accelerator.wait_for_everyone()
     return whole
 
 
-def merge_adapter(start: str, adapter: Path, target: Path, dtype: torch.dtype | str = "auto") -> None:
+def merge_adapter(
+    start: str, adapter: Path, target: Path, dtype: torch.dtype | str = "auto", revision: str = "main"
+) -> None:
     """Merge a LoRA into the model that it was trained on and write the whole model.
 
-    The base is read anew, on the CPU: after QLoRA it is the base in full precision, not its 4-bit image.
+    The base is read anew, on the CPU: after QLoRA it is the base in full precision, not its 4-bit image. Each layer is
+    merged in float32 and rounded once, to `dtype`.
 
     Args:
         start: Folder or id of the base.
         adapter: Folder of the adapter.
         target: The folder to write.
-        dtype: Precision of the merged model.
+        dtype: Precision of the merged model. `"auto"`: that of the base.
+        revision: Of the base, on the Hub.
     """
     # Under ZeRO-3, loading would spread the weights over processes, all of which would have to load.
     unset_hf_deepspeed_config()
-    base = PaloForConditionalGeneration.from_pretrained(start, dtype=dtype)
-    merged = PeftModel.from_pretrained(base, str(adapter)).merge_and_unload()
-    merged.save_pretrained(target)
+    # As it is stored: rounding it first would round twice.
+    base = PaloForConditionalGeneration.from_pretrained(start, dtype="auto", revision=revision)
+    kept = base.dtype if dtype == "auto" else dtype
+    adapted = PeftModel.from_pretrained(base, str(adapter))
+    for layer in adapted.modules():
+        if isinstance(layer, BaseTunerLayer):
+            # One at a time: a whole model in float32 is twice its size.
+            layer.to(torch.float32)
+            layer.merge()
+            layer.get_base_layer().to(kept)
+    adapted.get_base_model().to(kept)
+    adapted.unload().save_pretrained(target)
 
 
 def _dtype(recipe: Recipe) -> torch.dtype | str:
@@ -147,6 +168,7 @@ def _complete(folder: Path, trainer: PaloSFTTrainer, card: PaloModelCard) -> Non
     trainer.processing_class.save_pretrained(folder)
     generation_config: GenerationConfig = trainer.palo_model.generation_config
     generation_config.save_pretrained(folder)
+    share_weights(folder)
     card.to_card().save(folder / "README.md")
 
 
@@ -159,23 +181,31 @@ def model_card(trainer: PaloSFTTrainer, recipe: Recipe, records: Mapping[str, in
     return PaloModelCard(
         name=name,
         summary=(
-            f"A PALO vision-language model, trained with `palo train` from {_shown(source)} on {_amount(trainer)} from a data set "
+            f"A PALO vision-language model, trained with `palo train` from {_origin(recipe)} on {_amount(trainer)} from a data set "
             f"of {sum(records.values()):,} records in {len(records)} language{'s' if len(records) != 1 else ''}."
         ),
         base_model=source if on_hub else None,
         base_model_relation="finetune" if on_hub else None,
         languages=sorted(records),
         facts=architecture_facts(trainer.palo_model.config, _num_parameters(trainer)),
-        data=[TrainingData(name=Path(str(recipe.data.dataset)).name, records=sum(records.values()))],
+        data=[_data(recipe, records)],
         records_by_language=dict(records),
         # Of no record: a card is published, the data need not be.
         example_question=EXAMPLE_QUESTIONS.get(max(records, key=lambda code: records[code]), EXAMPLE_QUESTION),
+        how_trained=_what_became_of_records(trainer),
         limits=[*GENERAL_LIMITS, _TERMS],
         recipe={name: settings[name] for name in _told(settings)}
         | {"processes": trainer.args.world_size, "global batch size": _global_batch(trainer)},
         metrics=_last_metrics(trainer.state.log_history),
         versions={package: importlib.metadata.version(package) for package in _PACKAGES},
     )
+
+
+def _data(recipe: Recipe, records: Mapping[str, int]) -> TrainingData:
+    folder = Path(str(recipe.data.dataset))
+    # Tells this data set from another one of the same name.
+    note = f"fingerprint {prepared_fingerprint(folder)[:12]}"
+    return TrainingData(name=folder.name, records=sum(records.values()), note=note)
 
 
 def _global_batch(trainer: PaloSFTTrainer) -> int:
@@ -185,6 +215,22 @@ def _global_batch(trainer: PaloSFTTrainer) -> int:
 
 def _amount(trainer: PaloSFTTrainer) -> str:
     return f"{trainer.state.global_step:,} batches of {_global_batch(trainer):,} records"
+
+
+def _what_became_of_records(trainer: PaloSFTTrainer) -> str:
+    """How many records were left out, and why; how many were cut."""
+    sentences = []
+    for mode, drawn in (
+        ("train", "drawn in training (a record counts in each epoch)"),
+        ("eval", "held out for evaluation"),
+    ):
+        if counts := trainer.record_counts.totals[mode]:
+            lost, cut = num_lost(counts), counts.get(RowEvent.TRUNCATED, 0)
+            sentences.append(
+                f"Of {counts[SEEN]:,} records {drawn}, {lost:,} {'was' if lost == 1 else 'were'} left out"
+                f"{f' ({told(counts)})' if lost else ''} and {cut:,} cut at {trainer.args.max_length} tokens."
+            )
+    return " ".join(sentences)
 
 
 def _num_parameters(trainer: PaloSFTTrainer) -> int:
@@ -216,21 +262,29 @@ def _adapter_card(card: PaloModelCard) -> PaloModelCard:
     )
 
 
-def _shown(source: str | None) -> str:
+def _origin(recipe: Recipe) -> str:
+    """What training began with."""
+    model = recipe.model
+    if model.model_name_or_path is not None:
+        at = f" at `{model.model_revision}`" if model.model_revision != "main" else ""
+        return _shown(model.model_name_or_path) + at
+    return f"{_shown(str(model.language_model))} and {_shown(str(model.vision_tower))}"
+
+
+def _shown(source: str) -> str:
     """A folder's own name says enough; its path is nobody else's business."""
-    if source is None:
-        return "its parts"
     return f"`{Path(source).name}`" if Path(source).exists() else f"`{source}`"
 
 
 def _last_metrics(history: list[dict[str, Any]]) -> dict[str, float]:
-    """The last logged value of everything that is a result."""
+    """The last logged value of everything that is a result. A mean over the run is none: it would be of the part since it
+    went on from a checkpoint."""
     metrics: dict[str, float] = {}
     for entry in history:
         for name, value in entry.items():
-            if name.startswith(("loss", "eval_loss", "train_loss", "token_accuracy", "eval_token_accuracy")):
+            if name.startswith(("loss", "eval_loss", "token_accuracy", "eval_token_accuracy")):
                 metrics[name] = round(float(value), 4)
-    return metrics
+    return dict(sorted(metrics.items()))
 
 
 def remove_partial(output_dir: str | Path) -> None:

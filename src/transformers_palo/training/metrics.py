@@ -34,19 +34,22 @@ class LanguageMetrics:
         self._index = {code: index for index, code in enumerate(self.codes)}
         self._sums: torch.Tensor | None = None
 
-    def rows(self, output: Any, languages: Sequence[str]) -> torch.Tensor:
-        """What one batch adds: `(batch, 4)` of language, negative log-likelihood, right tokens and tokens.
+    def rows(self, output: Any, languages: Sequence[str], loss_type: str = "nll") -> torch.Tensor:
+        """What one batch adds: `(batch, 5)` of language, loss, right tokens, entropy and tokens.
 
         Args:
-            output: TRL's `FusedCausalLMOutput`: `log_probs` and `is_top1` are zero where nothing is supervised.
+            output: TRL's `FusedCausalLMOutput`: its fields are zero where nothing is supervised.
             languages: A code for each row.
+            loss_type: TRL's: `nll`, or `dft`, which weighs a token's loss by its probability.
         """
         log_probs = output.log_probs.detach()
+        loss = -log_probs * log_probs.exp() if loss_type == "dft" else -log_probs
         which = [self._index.get(language, len(self.codes) - 1) for language in languages]
         columns = (
             torch.tensor(which, device=log_probs.device),
-            -log_probs.sum(dim=1),
+            loss.sum(dim=1),
             output.is_top1.sum(dim=1),
+            output.entropy.detach().sum(dim=1),
             output.label_mask.sum(dim=1),
         )
         return torch.stack([column.double() for column in columns], dim=1)
@@ -54,15 +57,24 @@ class LanguageMetrics:
     def add(self, rows: torch.Tensor) -> None:
         """Add the rows of every process."""
         if self._sums is None:
-            self._sums = torch.zeros(len(self.codes), 3, dtype=torch.float64, device=rows.device)
+            self._sums = torch.zeros(len(self.codes), 4, dtype=torch.float64, device=rows.device)
         self._sums.index_add_(0, rows[:, 0].long(), rows[:, 1:])
+
+    def means(self) -> dict[str, float]:
+        """`loss`, `mean_token_accuracy` and `entropy` over every supervised token; empty if there was none."""
+        sums = [0.0] if self._sums is None else self._sums.sum(dim=0).tolist()
+        if not (tokens := sums[-1]):
+            return {}
+        return {
+            name: total / tokens for name, total in zip(("loss", "mean_token_accuracy", "entropy"), sums, strict=False)
+        }
 
     def take(self) -> dict[str, float]:
         """`{"loss/hi", "token_accuracy/hi", "tokens/hi", ...}` for languages with supervised tokens; starts anew."""
         if self._sums is None:
             return {}
         logs = {}
-        for code, (loss, right, tokens) in zip(self.codes, self._sums.tolist(), strict=True):
+        for code, (loss, right, _, tokens) in zip(self.codes, self._sums.tolist(), strict=True):
             if tokens:
                 logs[f"loss/{code}"] = round(loss / tokens, 6)
                 logs[f"token_accuracy/{code}"] = round(right / tokens, 6)

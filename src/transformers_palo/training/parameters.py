@@ -35,7 +35,8 @@ def language_model_lora(
 ) -> LoraConfig:
     """A LoRA on every linear layer of the language model's blocks, with the projector beside it trained in full.
 
-    The defaults are those of the original's released script; the paper's text says alpha 128.
+    Rank and alpha are those of the original's released script; the paper's text says alpha 128. The script's dropout of
+    0.05, which the recipes have, is `lora_dropout`.
 
     Args:
         r: Rank.
@@ -44,7 +45,8 @@ def language_model_lora(
         kwargs: Other fields of [`peft.LoraConfig`].
     """
     kwargs.setdefault("target_modules", LANGUAGE_MODEL_LINEARS)
-    kwargs.setdefault("modules_to_save", [PROJECTOR] if train_projector else None)
+    saved = {*(kwargs.pop("modules_to_save", None) or ()), *([PROJECTOR] if train_projector else ())}
+    kwargs["modules_to_save"] = sorted(saved) or None
     kwargs.setdefault("task_type", "CAUSAL_LM")
     return LoraConfig(r=r, lora_alpha=lora_alpha, **kwargs)
 

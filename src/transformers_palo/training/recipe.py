@@ -23,6 +23,7 @@ from trl import TrlParser, get_quantization_config
 
 from .arguments import CHECKPOINTING_FIELD, DataArguments, ModelArguments, PaloSFTConfig
 from .parameters import language_model_lora
+from .refused import check_fields
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,9 @@ class Recipe:
         model = self.model
         if not model.use_peft:
             return None
-        chosen = {"target_modules": model.lora_target_modules} if model.lora_target_modules else {}
+        chosen: dict[str, Any] = {"target_modules": model.lora_target_modules} if model.lora_target_modules else {}
+        if model.lora_modules_to_save:
+            chosen["modules_to_save"] = list(model.lora_modules_to_save)
         return language_model_lora(
             r=model.lora_r,
             lora_alpha=model.lora_alpha,
@@ -47,6 +50,8 @@ class Recipe:
             use_rslora=model.use_rslora,
             use_dora=model.use_dora,
             train_projector=self.training.train_projector,
+            # Of the base, for whoever loads the adapter.
+            revision=None if model.model_revision == "main" else model.model_revision,
             **chosen,
         )
 
@@ -78,10 +83,6 @@ _OF_NO_CONSEQUENCE = {
     "declared_sharding",
     "declared_tokens_per_record",
     "disable_tqdm",
-    "hub_model_id",
-    "hub_private_repo",
-    "hub_strategy",
-    "hub_token",
     "local_rank",
     "log_level",
     "log_level_replica",
@@ -89,12 +90,11 @@ _OF_NO_CONSEQUENCE = {
     "logging_first_step",
     "logging_steps",
     "logging_strategy",
+    "max_reject_share",
     "model_size",
     "output_dir",
     "project",
-    "push_to_hub",
     "report_to",
-    "resume_from_checkpoint",
     "run_name",
     "save_steps",
     "save_strategy",
@@ -120,9 +120,11 @@ def read_recipe(arguments: Sequence[str]) -> Recipe:
         _check_file(arguments[arguments.index("--config") + 1 :])
     parser = _Parser((ModelArguments, PaloSFTConfig, DataArguments))
     try:
-        return Recipe(*parser.parse_args_and_config(arguments))
+        recipe = Recipe(*parser.parse_args_and_config(arguments))
     except (TypeError, AttributeError) as error:
         raise ValueError(f"The recipe cannot be read: {error}") from error
+    check_fields(recipe.model, recipe.training)
+    return recipe
 
 
 def _check_file(rest: list[str]) -> None:

@@ -22,11 +22,13 @@ import torch
 from accelerate import PartialState
 from transformers import AutoProcessor
 
+from ..data.prepared import prepared_fingerprint
 from ..models.palo.assembly_palo import assemble_checkpoint
 from ..models.palo.modeling_palo import PaloForConditionalGeneration
 from .checkpoints import last_whole_checkpoint, set_broken_aside
 from .dataset import TrainingData, load_training_data
 from .finish import MODEL, remove_partial, save_results
+from .lock import locked
 from .recipe import Recipe
 from .templates import chat_template
 from .trainer import PaloSFTTrainer
@@ -40,16 +42,22 @@ UNTRAINED = "untrained"
 
 
 def train(recipe: Recipe) -> Path:
-    """Train as the recipe says, or go on from the last whole checkpoint of the same recipe.
+    """Train as the recipe says, or go on from the last whole checkpoint of the same recipe and data.
 
     Returns:
         The folder of the whole, trained model: `output_dir/model`.
 
     Raises:
-        ValueError: The output folder belongs to another recipe, or nothing would be trained.
+        ValueError: The output folder belongs to another recipe, other data or another process; nothing would be trained; or
+            too many records had to be left out.
     """
-    output = Path(recipe.training.output_dir)
     state = PartialState()
+    with locked(Path(recipe.training.output_dir), only=state.is_main_process):
+        return _train(recipe, state)
+
+
+def _train(recipe: Recipe, state: PartialState) -> Path:
+    output = Path(recipe.training.output_dir)
     settings = _settings(recipe, state.num_processes)
     _check_claim(output, settings)
     if (output / MODEL).is_dir():
@@ -75,18 +83,13 @@ def train(recipe: Recipe) -> Path:
 
 
 def _trainer(recipe: Recipe, start: str, data: TrainingData) -> PaloSFTTrainer:
-    processor = AutoProcessor.from_pretrained(start)
-    model_kwargs: dict[str, Any] = {"dtype": recipe.model.dtype or "auto"}
-    if recipe.model.attn_implementation:
-        model_kwargs["attn_implementation"] = recipe.model.attn_implementation
-    if (quantization_config := recipe.quantization_config) is not None:
-        model_kwargs["quantization_config"] = quantization_config
-        if torch.cuda.is_available():
-            # Each process has the whole model on its own GPU.
-            model_kwargs["device_map"] = {"": PartialState().local_process_index}
-    model = PaloForConditionalGeneration.from_pretrained(start, **model_kwargs)
+    kwargs = _loading(recipe)
+    processor = AutoProcessor.from_pretrained(start, revision=kwargs["revision"])
     if recipe.training.eval_strategy == "no" and data.eval is not None:
         logger.info("eval_strategy is 'no': the held-out records are looked at once, at the end.")
+    model = PaloForConditionalGeneration.from_pretrained(start, **kwargs)
+    # TRL would warn that it does not use them.
+    recipe.training.model_init_kwargs = None
     return PaloSFTTrainer(
         model=model,
         args=recipe.training,
@@ -99,10 +102,29 @@ def _trainer(recipe: Recipe, start: str, data: TrainingData) -> PaloSFTTrainer:
     )
 
 
+def _loading(recipe: Recipe) -> dict[str, Any]:
+    """How the model is loaded; `model_init_kwargs` have the last word."""
+    model = recipe.model
+    kwargs: dict[str, Any] = {"dtype": model.dtype or "auto", "revision": model.model_revision}
+    if model.attn_implementation:
+        kwargs["attn_implementation"] = model.attn_implementation
+    if (quantization_config := recipe.quantization_config) is not None:
+        kwargs["quantization_config"] = quantization_config
+        if torch.cuda.is_available():
+            # Each process has the whole model on its own GPU.
+            kwargs["device_map"] = {"": PartialState().local_process_index}
+    return kwargs | dict(recipe.training.model_init_kwargs or {})
+
+
 def _starting_model(recipe: Recipe, output: Path) -> str:
     """A PALO model to begin with; one that is put together is kept in the output folder."""
     model = recipe.model
     if model.model_name_or_path is not None:
+        if model.model_revision != "main" and Path(model.model_name_or_path).is_dir():
+            raise ValueError(
+                f"model_revision: {model.model_name_or_path} is a folder here, which has no revision "
+                f"{model.model_revision!r}."
+            )
         return model.model_name_or_path
     folder = output / UNTRAINED
     if not folder.is_dir():
@@ -118,8 +140,11 @@ def _starting_model(recipe: Recipe, output: Path) -> str:
 
 
 def _settings(recipe: Recipe, num_processes: int) -> dict[str, Any]:
-    """What a run and its continuation have to agree on."""
+    """What a run and its continuation have to agree on: the recipe, and the records."""
     settings = {**recipe.settings(), "num_processes": num_processes}
+    for name in ("dataset", "eval_dataset"):
+        if (folder := getattr(recipe.data, name)) is not None:
+            settings[f"{name} (its records)"] = prepared_fingerprint(folder)
     return json.loads(json.dumps(settings, default=str))
 
 
@@ -133,7 +158,8 @@ def _check_claim(output: Path, settings: dict[str, Any]) -> None:
     if changed:
         name = changed[0]
         raise ValueError(
-            f"{output} holds a run of another recipe: {', '.join(changed)} differ{'s' if len(changed) == 1 else ''} "
+            f"{output} holds a run of another recipe or of other data: {', '.join(changed)} "
+            f"differ{'s' if len(changed) == 1 else ''} "
             f"({name} was {before.get(name)!r}, is {settings.get(name)!r}). Choose another output_dir, or remove this one."
         )
 

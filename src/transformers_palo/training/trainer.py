@@ -13,9 +13,7 @@
 # limitations under the License.
 """TRL's SFTTrainer, for PALO."""
 
-import json
 import logging
-from collections import Counter
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
@@ -39,6 +37,8 @@ from ..languages import LANGUAGES
 from ..models.palo.modeling_palo import PaloForConditionalGeneration
 from .arguments import PaloSFTConfig
 from .checkpoints import mark_whole
+from .counts import RecordCounts, name_events
+from .graph import gather_sharded_head, keep_projector_in_graph
 from .metrics import LanguageMetrics
 from .parameters import (
     PROJECTOR,
@@ -52,8 +52,6 @@ from .parameters import (
 
 logger = logging.getLogger(__name__)
 
-# Beside the checkpoints: one line for every record that was truncated or left out, by process.
-EVENTS_FILE = "records-not-whole-{rank}.jsonl"
 _CHECKED_RECORDS = 8
 
 
@@ -68,8 +66,10 @@ class PaloSFTTrainer(SFTTrainer):
       `create_optimizer`);
     - batches are of one modality and similar length ([`ModalityLengthSampler`]);
     - loss, token accuracy and supervised tokens are logged by language (`loss/hi`, `eval_loss/hi`, ...);
-    - a picture that cannot be opened and text beyond `max_length` do not end the run: they are counted
-      (`records/truncated`, ...) and named in `records-not-whole-0.jsonl` of the output folder;
+    - the loss of an evaluation is that of all its supervised tokens, whatever batches they are in;
+    - a picture that cannot be opened and text beyond `max_length` do not end the run: they are counted, over all processes
+      and interruptions (`records/truncated`, ...), and named in `records-not-whole-0.jsonl` of the output folder. Only where
+      they are more than `max_reject_share` of the records, it fails;
     - a checkpoint says when it is whole.
 
     Args:
@@ -129,7 +129,6 @@ class PaloSFTTrainer(SFTTrainer):
             train_dataset, *(eval_dataset.values() if isinstance(eval_dataset, dict) else [eval_dataset])
         )
         self._languages = {mode: LanguageMetrics(codes) for mode in ("train", "eval")}
-        self._events: Counter[str] = Counter()
         self._kept_output: Any = None
 
         super().__init__(
@@ -149,12 +148,16 @@ class PaloSFTTrainer(SFTTrainer):
             ),
             **kwargs,
         )
+        if peft_config is not None:
+            _check_adapter(self.model)
         _align_padding(self.model, processing_class)
         self._train_in_full_precision()
         self._check_something_is_trained()
         palo = self.palo_model
         palo.register_forward_hook(self._keep_output)
+        self.add_callback(RecordCounts())
         keep_projector_in_graph(palo)
+        gather_sharded_head(palo)
 
     @property
     def palo_model(self) -> PaloForConditionalGeneration:
@@ -249,16 +252,11 @@ class PaloSFTTrainer(SFTTrainer):
         # In order: Transformers would sort by a length column that a data set for evaluation need not have.
         return torch.utils.data.SequentialSampler(eval_dataset) if self.args.world_size <= 1 else None
 
-    def _record_events(self, events: list[dict[str, str]]) -> None:
-        if not events:
-            return
-        self._events.update(event["reason"] for event in events)
-        path = Path(self.args.output_dir) / EVENTS_FILE.format(rank=self.args.process_index)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8") as file:
-            file.writelines(
-                json.dumps({"step": self.state.global_step, **event}, ensure_ascii=False) + "\n" for event in events
-            )
+    @property
+    def record_counts(self) -> RecordCounts:
+        """What became of the records."""
+        # Transformers may have put one with the state of a checkpoint in the place of the first.
+        return next(callback for callback in self.callback_handler.callbacks if isinstance(callback, RecordCounts))
 
     # ---- loss and metrics
 
@@ -268,27 +266,71 @@ class PaloSFTTrainer(SFTTrainer):
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
+        mode = "train" if self.model.training else "eval"
         inputs = dict(inputs)
+        if "events" in inputs:
+            self.record_counts.add(mode, inputs)
+            name_events(self.args, self.state.global_step, mode, inputs.pop("events"))
         languages = inputs.pop("languages", None)
-        self._record_events(inputs.pop("events", []))
         result = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         if languages is not None and self._kept_output is not None:
-            metrics = self._languages["train" if self.model.training else "eval"]
-            metrics.add(self.accelerator.gather_for_metrics(metrics.rows(self._kept_output, languages)))
+            metrics = self._languages[mode]
+            rows = metrics.rows(self._kept_output, languages, self.args.loss_type)
+            # An evaluation's last batch is filled up with records that were there before; in training they are trained on.
+            gather = self.accelerator.gather if mode == "train" else self.accelerator.gather_for_metrics
+            metrics.add(gather(rows))
         self._kept_output = None
         return result
 
+    def evaluation_loop(
+        self,
+        dataloader: Any,
+        description: str,
+        prediction_loss_only: bool | None = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> Any:
+        """Transformers' loop, but the loss is that of all supervised tokens, not the mean over batches of any number of them.
+
+        A batch of which nothing is supervised would count as a loss of 0 there.
+        """
+        languages, counts = self._languages["eval"], self.record_counts
+        languages.take()
+        counts.forget("eval")
+        output = super().evaluation_loop(
+            dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix=metric_key_prefix
+        )
+        seen = counts.gather("eval", self.accelerator)
+        metrics: dict[str, float] = {f"{metric_key_prefix}_records/{name}": count for name, count in seen.items()}
+        means = languages.means()
+        if means and self.label_smoother is None and self.compute_loss_func is None:
+            metrics[f"{metric_key_prefix}_loss"] = means["loss"]
+        elif not means:
+            output.metrics.pop(f"{metric_key_prefix}_loss", None)
+            logger.warning("Nothing in the records for evaluation is supervised: they say nothing about the loss.")
+        self._weigh_by_tokens("eval")
+        metrics |= {f"{metric_key_prefix}_{name}": value for name, value in languages.take().items()}
+        output.metrics.update(metrics)
+        return output
+
+    def _weigh_by_tokens(self, mode: str) -> None:
+        """TRL logs the means over batches of two metrics, a batch of any size and of nothing counting alike."""
+        for name, value in self._languages[mode].means().items():
+            if name in self._metrics[mode]:
+                self._metrics[mode][name] = [value]
+
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        mode = "train" if self.model.training else "eval"
-        prefix = "eval_" if mode == "eval" else ""
-        logs.update({f"{prefix}{name}": value for name, value in self._languages[mode].take().items()})
-        if mode == "train":
-            logs.update({f"records/{reason}": count for reason, count in sorted(self._events.items())})
+        if self.model.training:
+            self._weigh_by_tokens("train")
+            logs.update(self._languages["train"].take())
+            counts = self.record_counts.gather("train", self.accelerator)
+            logs.update({f"records/{name}": count for name, count in counts.items()})
         super().log(logs, start_time)
 
     # ---- checkpoints
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        self.record_counts.gather("train", self.accelerator)
         # Older ones may go only when this one is whole.
         limit, self.args.save_total_limit = self.args.save_total_limit, None
         try:
@@ -328,29 +370,3 @@ def _align_padding(model: Any, processor: Any) -> None:
     pad_token_id = processor.tokenizer.pad_token_id
     model.config.get_text_config().pad_token_id = pad_token_id
     model.generation_config.pad_token_id = pad_token_id
-
-
-def keep_projector_in_graph(model: PaloForConditionalGeneration) -> None:
-    """Make a batch of text alone give the projector gradients of zero rather than none.
-
-    Where one process has text alone, the others wait for its share of the projector's gradients (DDP), or disagree about
-    the size of what is exchanged (FSDP2). The zeros enter in front of the language model, where image features do: the
-    backward pass then goes the same way on every process, which FSDP2 relies on.
-    """
-    palo = model.model
-    text_alone = False
-
-    def notice(module: Any, arguments: Any, kwargs: dict[str, Any]) -> None:
-        nonlocal text_alone
-        text_alone = module.training and kwargs.get("pixel_values") is None
-
-    def add_nothing(module: Any, arguments: Any, kwargs: dict[str, Any]) -> Any:
-        trained = [p for p in palo.multi_modal_projector.parameters() if p.requires_grad]
-        if not text_alone or not trained:
-            return None
-        nothing = 0.0 * torch.stack([p.sum() for p in trained]).sum()
-        embeds = kwargs["inputs_embeds"]
-        return arguments, {**kwargs, "inputs_embeds": embeds + nothing.to(embeds.dtype)}
-
-    palo.register_forward_pre_hook(notice, with_kwargs=True)
-    palo.language_model.register_forward_pre_hook(add_nothing, with_kwargs=True)

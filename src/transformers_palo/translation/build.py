@@ -28,7 +28,7 @@ from ..record_files import Record, open_records
 from .records import as_line, source_id
 from .results import open_run, read_accepted
 from .reviews import Review, ReviewStore
-from .store import FinishedRun, Settings, Shard, written_whole
+from .store import FinishedRun, Settings, Shard, refuse_to_overwrite, written_whole
 
 
 @dataclass
@@ -40,12 +40,21 @@ class BuildCounts:
         reviewed: Records that a reviewer accepted or edited, by language.
         rejected_by_checks: By language; they are left out.
         rejected_by_reviewers: By language; they are left out.
+        unanswered: Records that the endpoint did not answer for, by language; there is nothing of them to write.
+        unanswered_ids: Their ids, as far as they can be named.
     """
 
     records: Counter[str] = field(default_factory=Counter)
     reviewed: Counter[str] = field(default_factory=Counter)
     rejected_by_checks: Counter[str] = field(default_factory=Counter)
     rejected_by_reviewers: Counter[str] = field(default_factory=Counter)
+    unanswered: Counter[str] = field(default_factory=Counter)
+    unanswered_ids: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def languages(self) -> list[str]:
+        """Codes of the languages that there is anything to say of."""
+        return sorted(self.records | self.rejected_by_checks | self.rejected_by_reviewers | self.unanswered)
 
 
 def build(folders: Sequence[Path], out: Path, include_english: Path | None = None, seed: int = 0) -> BuildCounts:
@@ -60,19 +69,25 @@ def build(folders: Sequence[Path], out: Path, include_english: Path | None = Non
         seed: Decides the order.
 
     Raises:
-        OSError: A file cannot be read or written.
-        ValueError: A record would be there twice, a shard is missing, or the name ends otherwise.
+        OSError: A file cannot be read or written, or is there already.
+        ValueError: A record would be there twice, a shard is missing, a run is not finished, or the name ends otherwise.
     """
     if out.suffix not in (".json", ".jsonl"):
         raise ValueError(f"Expected a file that ends in .jsonl or .json (one array), found {out.name}.")
     card = out.with_name("README.md")
-    if card.exists() and not card.read_text(encoding="utf-8").count(_MADE_BY):
-        raise FileExistsError(f"{card} was written by somebody else: choose another folder for {out.name}.")
+    refuse_to_overwrite(out)
+    if card.exists():
+        raise FileExistsError(
+            f"{card} exists already: choose another folder for {out.name}, which brings its own card."
+        )
     runs = [open_run(folder) for folder in folders]
     _check_shards(runs)
+    for run in runs:
+        for language in run.languages:
+            run.written(language)  # told now, not when half is written
     counts = BuildCounts()
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=out.parent) as spool, written_whole([out, card]) as (file, card_file):
+    with tempfile.TemporaryFile(dir=out.parent) as spool, written_whole([out, card], new=True) as (file, card_file):
         offsets = array("Q")
         for record in _all_records(runs, include_english, counts):
             offsets.append(spool.tell())
@@ -124,6 +139,10 @@ def _all_records(runs: Sequence[FinishedRun], include_english: Path | None, coun
 
 def _records(run: FinishedRun, language: str, counts: BuildCounts) -> Iterator[Record]:
     decisions = ReviewStore(run.folder).decisions(language)
+    written = run.written(language)
+    counts.unanswered[language] += written.unanswered
+    if written.unanswered:
+        counts.unanswered_ids[language] = ", ".join(filter(None, (counts.unanswered_ids.get(language), written.named)))
     counts.rejected_by_checks[language] += sum(1 for _ in run.outcomes(language, accepted=False))
     for one in read_accepted(run, language):
         review = decisions.get(one.position)
@@ -164,8 +183,8 @@ _CARD = """---
 
 {made_by} from {sources}, shuffled with seed {seed}.
 
-| language | records | reviewed | rejected by checks | rejected by reviewers |
-|---|---:|---:|---:|---:|
+| language | records | reviewed | rejected by checks | rejected by reviewers | without an answer |
+|---|---:|---:|---:|---:|---:|
 {rows}
 
 Translators: {translators}.
@@ -177,7 +196,7 @@ Each record has, beside the fields of its source: `language`, `source_id`, `conv
 
 def _card(counts: BuildCounts, runs: Sequence[FinishedRun], name: str, seed: int) -> DatasetCard:
     total = counts.records.total()
-    languages = sorted(counts.records)
+    languages = counts.languages
     metadata = DatasetCardData(
         language=languages,
         multilinguality="multilingual" if len(languages) > 1 else "monolingual",
@@ -187,7 +206,7 @@ def _card(counts: BuildCounts, runs: Sequence[FinishedRun], name: str, seed: int
     )
     rows = [
         f"| {code} | {counts.records[code]:,} | {counts.reviewed[code]:,} | {counts.rejected_by_checks[code]:,} | "
-        f"{counts.rejected_by_reviewers[code]:,} |"
+        f"{counts.rejected_by_reviewers[code]:,} | {counts.unanswered[code]:,} |"
         for code in languages
     ]
     settings: list[Settings] = [run.settings for run in runs]
@@ -201,7 +220,7 @@ def _card(counts: BuildCounts, runs: Sequence[FinishedRun], name: str, seed: int
             [
                 *rows,
                 f"| all | {total:,} | {counts.reviewed.total():,} | {counts.rejected_by_checks.total():,} | "
-                f"{counts.rejected_by_reviewers.total():,} |",
+                f"{counts.rejected_by_reviewers.total():,} | {counts.unanswered.total():,} |",
             ]
         ),
         translators=", ".join(sorted({one.model for one in settings})),

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from .english import is_bare_name, quoted_words
+from .english import is_bare_name
 from .masking import PLACEHOLDER, protected_spans
 from .numbers import changed_numbers
 from .pair import Pair
@@ -250,14 +250,8 @@ def _count_among(words: list[str], some: frozenset[str]) -> int:
 
 def _telling_words(pair: Pair, text: str) -> list[str]:
     """Words that say something about the language: not those of another script, nor those that the source quotes."""
-    quoted = quoted_words(pair.source)
-    names = set(re.findall(r"\b[A-Z][a-z]{2,}", pair.plain_source))
     words = re.findall(r"[^\W\d_]+", text)
-    return [
-        word
-        for word in words
-        if word not in quoted and word not in names and script_of(word[0]) in pair.target.scripts
-    ]
+    return [word for word in words if word not in pair.borrowed_words and script_of(word[0]) in pair.target.scripts]
 
 
 def _untranslated(pair: Pair) -> str | None:

@@ -172,7 +172,7 @@ def comparison_text(comparisons: dict[str, LanguageComparison]) -> str:
     """The comparison for a console."""
     lines = []
     for language, one in comparisons.items():
-        lines.append(f"{language}{'first':>31}{'second':>10}")
+        lines.append(f"{language:<34}{'first':>10}{'second':>10}")
         lines.append(_row("accepted", one.accepted))
         lines.append(_row("rejected", one.rejected))
         lines += [_row(f"rejected for {name}", pair) for name, pair in one.reasons.items()]
@@ -182,7 +182,7 @@ def comparison_text(comparisons: dict[str, LanguageComparison]) -> str:
             ("chrF, held out", one.chrf_held_out, one.reviewed[1]),
         ):
             if pair is not None:
-                lines.append(f"{name:<22}{pair[0]:>10.1f}{pair[1]:>10.1f}   (to {count:,} reviewed records)")
+                lines.append(f"{name:<34}{pair[0]:>10.1f}{pair[1]:>10.1f}   (to {count:,} reviewed records)")
         lines.append(f"{one.different:,} records differ")
         for example in one.examples:
             lines += [
@@ -194,4 +194,4 @@ def comparison_text(comparisons: dict[str, LanguageComparison]) -> str:
 
 
 def _row(name: str, pair: tuple[int, int]) -> str:
-    return f"{name:<22} {pair[0]:>9,}{pair[1]:>10,}"
+    return f"{name:<34}{pair[0]:>10,}{pair[1]:>10,}"

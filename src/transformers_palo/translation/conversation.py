@@ -21,6 +21,7 @@ from typing import Any
 
 from ..llm import ChatClient, RefusedRequestError
 from .checks import Finding, check_translation
+from .damage import check_characters, shortened
 from .flags import find_flags
 from .masking import Masked, mask
 from .prompts import MORE_TOKENS, Attempt, Prompter, Turn, parse_conversation
@@ -122,8 +123,10 @@ class Translator:
                 except RefusedRequestError as error:
                     return "", [Finding("request_refused", str(error))]
                 draft, finish_reason = reply.text, reply.finish_reason
-            text, repairs = self._finish(draft, masked)
-            findings = check_translation(turn.english, text, self.prompter.target, finish_reason)
+            draft, findings = shortened(draft, turn.english)
+            text, repairs = (draft, ()) if findings else self._finish(draft, masked)
+            findings = findings or check_characters(turn.english, text)
+            findings = findings or check_translation(turn.english, text, self.prompter.target, finish_reason)
             if not findings:
                 outcome.repairs.update(repairs)
                 return text, []

@@ -59,13 +59,13 @@ def export_finetune(folder: Path, format: Literal["openai", "trl"], out: Path, s
         seed: Decides which records validate; `compare` with the same seed looks at these alone.
 
     Raises:
-        OSError: A file cannot be read or written.
+        OSError: A file cannot be read or written, or is there already.
         ValueError: Nothing was reviewed.
     """
     counts = FinetuneCounts()
     validation = out.with_name(f"{out.stem}.validation{out.suffix}")
     out.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole([out, validation]) as (train_file, validation_file):
+    with written_whole([out, validation], new=True) as (train_file, validation_file):
         for held_out, prompt, completion in _pairs(folder, seed, counts):
             answer = {"role": "assistant", "content": completion}
             sample: dict[str, Any] = (

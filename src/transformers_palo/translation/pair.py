@@ -57,6 +57,11 @@ class Pair:
         return _latin_leftovers(self) if self.is_latin else _foreign_leftovers(self)
 
     @cached_property
+    def borrowed_words(self) -> frozenset[str]:
+        """Words that the translation may take over as they are: what the source quotes, and its names."""
+        return quoted_words(self.source) | frozenset(re.findall(r"\b[A-Z][a-z]{2,}", self.plain_source))
+
+    @cached_property
     def foreign_letters(self) -> list[str]:
         foreign = set(self.target.foreign_letters) - set(self.source)
         return [character for character in self.plain if character in foreign]

@@ -21,8 +21,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ..llm import ChatRequest
-from ..llm.chat import Message
+from ..llm.chat import Message, whole_characters
 from .checks import REASONS, Finding
+from .damage import WHAT_TO_TELL
 from .flags import terms_in
 from .targets import Target
 
@@ -46,6 +47,7 @@ it asks, orders or forbids something, translate the question, the order or the b
 - Keep line breaks, list markers and Markdown. Keep every number.
 - Follow the glossary, and the terms and the form of address of the earlier turns, where they are given."""
 
+_REASONS = REASONS | WHAT_TO_TELL
 _ROLES = {"human": "what the user says", "gpt": "what the assistant answers"}
 _CONVERSATION_FORMAT = {
     "type": "json_schema",
@@ -157,7 +159,7 @@ class Prompter:
             lines = [f"{turn.role}: {turn.english}\n=> {turn.translation}" for turn in earlier]
             parts += ["The conversation so far, for context only:", section("CONTEXT", "\n".join(lines))]
         if rejected is not None:
-            told = " ".join(dict.fromkeys(REASONS[finding.reason] for finding in rejected.findings))
+            told = " ".join(dict.fromkeys(_REASONS[finding.reason] for finding in rejected.findings))
             parts += [f"Your last translation was not accepted. {told}", section("REJECTED", rejected.text)]
         parts.append(f"Translate {_ROLES.get(turn.role, 'this text')} into {self.target.language.name}.")
         parts.append(section("TEXT", turn.english))
@@ -170,7 +172,7 @@ class Prompter:
     @property
     def fingerprint(self) -> str:
         """Changes with everything that requests are made from but the records."""
-        content = [self.model, self.messages_before, sorted(self.glossary.items()), REASONS, CONTEXT_TURNS]
+        content = [self.model, self.messages_before, sorted(self.glossary.items()), _REASONS, CONTEXT_TURNS]
         return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()[:16]
 
 
@@ -191,6 +193,8 @@ def parse_conversation(text: str) -> list[str] | None:
         text = fenced[1]
     try:
         turns = json.loads(text)["turns"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
-    return turns if isinstance(turns, list) and all(isinstance(turn, str) for turn in turns) else None
+    if not isinstance(turns, list) or not all(isinstance(turn, str) for turn in turns):
+        return None
+    return list(map(whole_characters, turns))

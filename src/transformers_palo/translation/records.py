@@ -13,6 +13,7 @@
 # limitations under the License.
 """LLaVA-format records: what is translated of them, and how they are written."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -43,7 +44,7 @@ def _turn(number: int, turn: Any) -> Turn:
         raise MalformedRecordError(f"turn {number}: expected an object with 'from' and 'value', found {_shown(turn)}")
     role, text = turn["from"], turn["value"]
     try:
-        text.encode()
+        f"{role}{text}".encode()
     except UnicodeEncodeError:
         raise MalformedRecordError(f"turn {number}: half a character (a lone surrogate)") from None
     if role == "gpt" and PLACEHOLDER in text:
@@ -88,6 +89,11 @@ def as_line(record: Record) -> bytes:
             f"Record {_shown(record.get('id'))}: {', '.join(fields)} cannot be written as JSON ({error}): "
             "leave such columns out of the input, and keep paths of images rather than their bytes."
         ) from error
+
+
+def hash_of(line: bytes) -> int:
+    """What tells a record's line from others; never 0."""
+    return int.from_bytes(hashlib.blake2b(line, digest_size=8).digest()) >> 1 or 1
 
 
 def _is_json(value: Any) -> bool:

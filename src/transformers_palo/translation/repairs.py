@@ -66,22 +66,24 @@ def _marks(text: str, target: Target) -> str:
     """ASCII punctuation beside a letter of the language's script becomes the language's own."""
     if not target.marks:
         return text
+    before = _scripts_so_far(text)
+    after = _scripts_so_far(text[::-1])[::-1]
     characters = list(text)
     for index, character in enumerate(characters):
+        # The nearest letter tells, in front of the mark or, for an opening bracket, behind it.
+        script = (after[index] or before[index]) if character == "(" else (before[index] or after[index])
         mark = target.marks.get(character)
-        if mark and _belongs_to_script(text, index, target) and not _between_digits(text, index):
+        if mark and script in target.scripts and not _between_digits(text, index):
             characters[index] = mark
     return "".join(characters)
 
 
-def _belongs_to_script(text: str, index: int, target: Target) -> bool:
-    """Whether the nearest letter before (or, for an opening bracket, behind) is of the language's script."""
-    around = text[index + 1 :] if text[index] == "(" else text[:index][::-1]
-    script = next((script for character in around if (script := script_of(character))), None)
-    if script is None:
-        rest = text[:index] if text[index] == "(" else text[index + 1 :]
-        script = next((script for character in rest if (script := script_of(character))), None)
-    return script in target.scripts
+def _scripts_so_far(text: str) -> list[str | None]:
+    """For each character, the script of the last letter up to it."""
+    scripts: list[str | None] = []
+    for character in text:
+        scripts.append(script_of(character) or (scripts[-1] if scripts else None))
+    return scripts
 
 
 def _between_digits(text: str, index: int) -> bool:

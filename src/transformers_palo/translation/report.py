@@ -22,6 +22,7 @@ from typing import Any
 
 from ..record_files import Record, open_records
 from .checks import REASONS, check_translation, check_turn_count
+from .damage import check_characters
 from .masking import mask
 from .store import JOURNAL, FinishedRun, written_whole
 from .targets import TARGETS
@@ -123,7 +124,7 @@ def _failures(record: Record, code: str) -> dict[str, dict[str, Any]]:
     for source, translation in zip(english, translated, strict=False):
         if source == translation and not mask(source).has_words:
             continue  # nothing to translate
-        for finding in check_translation(source, translation, TARGETS[code]):
+        for finding in check_characters(source, translation) or check_translation(source, translation, TARGETS[code]):
             found.setdefault(finding.reason, {"english": source, "translation": translation, "detail": finding.detail})
     return found
 

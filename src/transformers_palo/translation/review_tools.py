@@ -13,6 +13,7 @@
 # limitations under the License.
 """Samples for reviewers in Label Studio and Argilla, and what they said there."""
 
+import codecs
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -89,7 +90,7 @@ def write_label_studio(turns: Sequence[dict[str, Any]], target: Target, out: Pat
     """
     config = out.with_name(f"{out.stem}.config.xml")
     with_image = any(turn["image"] for turn in turns)
-    with written_whole([out, config]) as (file, config_file):
+    with written_whole([out, config], new=True) as (file, config_file):
         file.write(json.dumps([_task(turn) for turn in turns], ensure_ascii=False, indent=1).encode() + b"\n")
         config_file.write(_label_studio_config(target, with_image).encode())
     return config
@@ -193,7 +194,7 @@ def write_argilla(turns: Sequence[dict[str, Any]], target: Target, out: Path) ->
     hidden.mkdir(parents=True, exist_ok=True)
     paths = [out / "records.json", hidden / "settings.json", hidden / "dataset.json"]
     contents: list[Any] = [[_argilla_record(turn) for turn in turns], _argilla_settings(target), _ARGILLA_DATASET]
-    with written_whole(paths) as files:
+    with written_whole(paths, new=True) as files:
         for file, content in zip(files, contents, strict=True):
             file.write(json.dumps(content, ensure_ascii=False, indent=1).encode() + b"\n")
 
@@ -284,18 +285,20 @@ def read_argilla(path: Path, records: Sequence[Any]) -> Iterator[Annotation]:
 
 
 def read_annotations(path: Path) -> list[Annotation] | None:
-    """The annotations in Label Studio's or Argilla's JSON, `None` if the file is something else.
+    """The annotations in Label Studio's or Argilla's JSON, `None` if that is something else or nothing.
 
     Raises:
         OSError: It cannot be read.
         ValueError: It is JSON, but not one of these.
     """
     path = path / "records.json" if path.is_dir() else path
+    if not path.is_file():
+        return None
     with path.open("rb") as file:
-        if file.read(200).lstrip()[:1] != b"[":
+        if file.read(200).removeprefix(codecs.BOM_UTF8).lstrip()[:1] != b"[":
             return None
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
+        entries = json.loads(path.read_text(encoding="utf-8-sig"))
     except ValueError as error:
         raise ValueError(f"{path}: expected JSON, found a damaged file ({error}).") from None
     first = entries[0] if entries else {}

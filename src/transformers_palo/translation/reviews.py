@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from ..llm.journal import told_as_journal_error
-from .store import FinishedRun
+from .store import FinishedRun, uri_to_read
 
 
 REVIEWS = "reviews.sqlite"
@@ -117,7 +117,10 @@ class ReviewStore:
             "WHERE language = ? AND id IN (SELECT max(id) FROM reviews GROUP BY language, position, reviewer) ORDER BY id"
         )
         found: dict[int, list[Review]] = {}
-        with self._open() as connection:
+        with (
+            told_as_journal_error(self._path),
+            closing(sqlite3.connect(uri_to_read(self._path), uri=True, timeout=60)) as connection,
+        ):
             for row in connection.execute(query, (language,)):
                 code, position, reviewer, verdict, reason, translation, seconds, reviewed_at = row
                 review = Review(

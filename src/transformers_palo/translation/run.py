@@ -16,6 +16,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,8 +37,8 @@ from .checks import Finding
 from .conversation import Outcome, Translator
 from .glossary import read_examples, read_glossary
 from .prompts import Prompter
-from .records import MalformedRecordError, as_line, english_turns, source_id, with_translation
-from .store import RunStore, Settings, Shard, sha256_of, written_whole
+from .records import MalformedRecordError, as_line, english_turns, hash_of, source_id, with_translation
+from .store import RunStore, Settings, Shard, Written, sha256_of, written_whole
 from .targets import get_target
 
 
@@ -108,6 +109,7 @@ class Summary:
         accepted: Records by language.
         rejected: Records by language.
         unanswered: Records by language that have no result yet.
+        unanswered_ids: Their ids, as far as they can be named.
         why_unanswered: What the endpoint did instead, for one of them.
         usage: Requests and tokens of this process.
     """
@@ -115,6 +117,7 @@ class Summary:
     accepted: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
     unanswered: Counter[str] = field(default_factory=Counter)
+    unanswered_ids: dict[str, str] = field(default_factory=dict)
     why_unanswered: str = ""
     usage: Usage = field(default_factory=Usage)
 
@@ -147,9 +150,10 @@ def translate_file(
     """
     prompters = job.prompters()
     reader = open_records(job.input)
+    input = _Input(job.input)
     settings = Settings(
         input_name=job.input.name,
-        input_sha256=sha256_of(job.input),
+        input_sha256=input.sha256,
         model=job.model,
         shard=str(job.shard),
         max_attempts=job.max_attempts,
@@ -157,18 +161,53 @@ def translate_file(
         prompts={prompter.target.code: prompter.fingerprint for prompter in prompters},
         glossaries={prompter.target.code: dict(prompter.glossary) for prompter in prompters},
     )
-    before = job.input.stat()
     store = RunStore(job.output_dir, settings)
     try:
         run = _Run(job, store, reader, prompters, prices)
-        summary = asyncio.run(run.translate_all(endpoint) if batching is None else run.in_batches(endpoint, batching))
-        after = job.input.stat()
-        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-            raise ValueError(f"{job.input} was changed while it was translated: restore it and run the command again.")
-        _write_files(job, store, reader, [prompter.target.code for prompter in prompters], summary)
+        with input.unchanged():
+            asked = run.translate_all(endpoint) if batching is None else run.in_batches(endpoint, batching)
+            summary = asyncio.run(asked)
+        _write_files(job, store, reader, input, [prompter.target.code for prompter in prompters], summary)
     finally:
         store.close()
     return summary
+
+
+class _Input:
+    """The input file as it was when the run began."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._status = self._look()
+        self.sha256 = sha256_of(path)
+
+    def _look(self) -> tuple[int, ...]:
+        status = self._path.stat()
+        return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+
+    @contextmanager
+    def unchanged(self) -> Iterator[None]:
+        """A block in which the file may not change; what else went wrong may have come of it.
+
+        Raises:
+            ValueError: It was changed.
+        """
+        try:
+            yield
+        except (ValueError, OSError):
+            self._complain_if_changed()
+            raise
+        self._complain_if_changed()
+
+    def _complain_if_changed(self) -> None:
+        try:
+            if self._look() == self._status or sha256_of(self._path) == self.sha256:
+                return
+        except FileNotFoundError:
+            pass
+        raise ValueError(
+            f"{self._path} was changed while it was translated: restore it and run the command again. Nothing was overwritten."
+        )
 
 
 class _Run:
@@ -227,16 +266,17 @@ class _Run:
             Translator(client, prompter, self._job.max_attempts, self._job.whole_conversations)
             for prompter in self._prompters
         ]
-        finished = [self._store.finished(prompter.target.code) for prompter in self._prompters]
+        known = [self._store.sources(prompter.target.code) for prompter in self._prompters]
         try:
             async with asyncio.TaskGroup() as group:
                 for position, record in self._job.records(self._reader):
-                    as_line(record)  # what cannot be written is told now, not when all is translated
-                    for translator, done in zip(translators, finished, strict=True):
-                        if position < len(done) and done[position]:
+                    # What cannot be written is told now, not when all is translated.
+                    source = hash_of(as_line(record))
+                    for translator, sources in zip(translators, known, strict=True):
+                        if position < len(sources) and sources[position] == source:
                             continue
                         await window.acquire()
-                        task = group.create_task(self._translate_one(translator, position, record))
+                        task = group.create_task(self._translate_one(translator, position, source, record))
                         task.add_done_callback(lambda _: window.release())
                     self._show_progress(position)
         except BaseExceptionGroup as errors:
@@ -244,7 +284,7 @@ class _Run:
         finally:
             self._progress.close()
 
-    async def _translate_one(self, translator: Translator, position: int, record: Record) -> None:
+    async def _translate_one(self, translator: Translator, position: int, source: int, record: Record) -> None:
         language = translator.prompter.target.code
         try:
             outcome = await translator.translate(english_turns(record))
@@ -255,7 +295,7 @@ class _Run:
             self._summary.unanswered[language] += 1
             self._summary.why_unanswered = str(error)
             return
-        await self._store.keep(language, position, outcome)
+        await self._store.keep(language, position, source, outcome)
         (self._summary.accepted if outcome.accepted else self._summary.rejected)[language] += 1
 
     def _show_progress(self, position: int) -> None:
@@ -279,17 +319,23 @@ def _first(errors: BaseExceptionGroup) -> BaseException:
     return next((error for error in flat if isinstance(error, JournalError)), flat[0])
 
 
-def _write_files(job: Job, store: RunStore, reader: RecordReader, languages: Sequence[str], summary: Summary) -> None:
+def _write_files(
+    job: Job, store: RunStore, reader: RecordReader, input: _Input, languages: Sequence[str], summary: Summary
+) -> None:
     """Write the files of all languages in one pass over the input."""
-    summary.accepted.clear()
-    summary.rejected.clear()
+    for counts in (summary.accepted, summary.rejected, summary.unanswered):
+        counts.clear()
     names = [name for language in languages for name in (f"{language}.jsonl", f"{language}.rejects.jsonl")]
     outcomes = {language: _Cursor(store.outcomes(language)) for language in languages}
-    with written_whole([store.folder / name for name in names]) as files:
+    written = {language: Written() for language in languages}
+    with written_whole([store.folder / name for name in names]) as files, input.unchanged():
         for position, record in job.records(reader):
+            source = hash_of(as_line(record))
             for index, language in enumerate(languages):
-                outcome = outcomes[language].at(position)
+                outcome = outcomes[language].at(position, source)
+                written[language].add(source_id(record, position), answered=outcome is not None)
                 if outcome is None:
+                    summary.unanswered[language] += 1
                     continue
                 if outcome.accepted:
                     summary.accepted[language] += 1
@@ -298,19 +344,21 @@ def _write_files(job: Job, store: RunStore, reader: RecordReader, languages: Seq
                     summary.rejected[language] += 1
                     line = _rejected(record, position, language, outcome)
                 files[2 * index + (not outcome.accepted)].write(as_line(line))
+    store.set_written(written)
+    summary.unanswered_ids = {language: written[language].named for language in summary.unanswered}
 
 
 class _Cursor:
     """Reads outcomes along with the input."""
 
-    def __init__(self, outcomes: Iterator[tuple[int, Outcome]]) -> None:
+    def __init__(self, outcomes: Iterator[tuple[int, int, Outcome]]) -> None:
         self._outcomes = outcomes
         self._next = next(outcomes, None)
 
-    def at(self, position: int) -> Outcome | None:
+    def at(self, position: int, source: int) -> Outcome | None:
         while self._next is not None and self._next[0] < position:
             self._next = next(self._outcomes, None)
-        return self._next[1] if self._next is not None and self._next[0] == position else None
+        return self._next[2] if self._next is not None and self._next[:2] == (position, source) else None
 
 
 def _rejected(record: Record, position: int, language: str, outcome: Outcome) -> Record:

@@ -18,27 +18,33 @@ import hashlib
 import json
 import os
 import sqlite3
+from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote
 
 from ..llm import Journal
 from ..llm.batch import SCHEMA as BATCHES
+from ..llm.chat import whole_characters
 from ..llm.journal import told_as_journal_error
 from .conversation import Outcome
 
 
 JOURNAL = "journal.sqlite"
+# Under this name the journal keeps, by language, what the files hold; nothing for a language that is being worked on.
+_WRITTEN = "written"
+_IDS_TO_NAME = 10
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS results (
     language TEXT NOT NULL,
     position INTEGER NOT NULL,
     accepted INTEGER NOT NULL,
     outcome TEXT NOT NULL,
+    source INTEGER NOT NULL,
     PRIMARY KEY (language, position)
 );
 """
@@ -67,6 +73,34 @@ class Settings:
     whole_conversations: bool
     prompts: dict[str, str]
     glossaries: dict[str, dict[str, str]]
+
+
+@dataclass
+class Written:
+    """What the files of a language came to.
+
+    Attributes:
+        records: Of the input, this shard's and up to the limit.
+        unanswered: How many of them are in no file, for the endpoint did not answer.
+        unanswered_ids: The ids of the first of these.
+    """
+
+    records: int = 0
+    unanswered: int = 0
+    unanswered_ids: list[str | int] = field(default_factory=list)
+
+    def add(self, source_id: str | int, answered: bool) -> None:
+        """Count a record."""
+        self.records += 1
+        if not answered:
+            self.unanswered += 1
+            self.unanswered_ids = [*self.unanswered_ids, source_id][:_IDS_TO_NAME]
+
+    @property
+    def named(self) -> str:
+        """The unanswered records by name, as far as is known."""
+        more = ["..."] if self.unanswered > len(self.unanswered_ids) else []
+        return ", ".join([*map(str, self.unanswered_ids), *more])
 
 
 @dataclass(frozen=True)
@@ -118,6 +152,8 @@ class RunStore:
             folder.mkdir(parents=True, exist_ok=True)
         except FileExistsError:
             raise NotADirectoryError(f"{folder}: expected a folder for the run, found a file.") from None
+        except OSError as error:
+            raise type(error)(f"{folder} cannot be made: {error.strerror}. Choose another --output-dir.") from None
         if not path.exists() and (found := sorted(folder.glob("*.jsonl"))):
             raise FileExistsError(
                 f"{folder} holds {found[0].name} but no {JOURNAL}: choose another --output-dir, nothing is overwritten."
@@ -138,26 +174,36 @@ class RunStore:
             for by_language in ("prompts", "glossaries"):
                 wanted[by_language] = {**found[by_language], **wanted[by_language]}
         self.journal.set("settings", wanted)
+        # Until this run comes to its end, its files are not what the journal says.
+        written = self.journal.get(_WRITTEN) or {}
+        self.journal.set(_WRITTEN, {code: one for code, one in written.items() if code not in settings.prompts})
 
-    def finished(self, language: str) -> bytearray:
-        """For each position in the input 1 if the record has its result, as far as there are any."""
-        flags = bytearray()
-        for (position,) in self.journal.rows("SELECT position FROM results WHERE language = ?", (language,)):
-            if position >= len(flags):
-                flags.extend(bytes(position + 1 - len(flags)))
-            flags[position] = 1
-        return flags
+    def sources(self, language: str) -> "array[int]":
+        """For each position in the input the hash of the line whose result is known, 0 where none is."""
+        hashes = array("Q")
+        query = "SELECT position, source FROM results WHERE language = ?"
+        for position, source in self.journal.rows(query, (language,)):
+            if position >= len(hashes):
+                hashes.frombytes(bytes(8 * (position + 1 - len(hashes))))
+            hashes[position] = source
+        return hashes
 
-    async def keep(self, language: str, position: int, outcome: Outcome) -> None:
+    async def keep(self, language: str, position: int, source: int, outcome: Outcome) -> None:
         """Write what became of a record; returns once it is on the disk."""
-        row = (language, position, outcome.accepted, json.dumps(vars(outcome), ensure_ascii=False))
-        await self.journal.write([("INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?)", row)])
+        content = whole_characters(json.dumps(vars(outcome), ensure_ascii=False))
+        row = (language, position, outcome.accepted, content, source)
+        await self.journal.write([("INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?)", row)])
 
-    def outcomes(self, language: str) -> Iterator[tuple[int, Outcome]]:
-        """Position and outcome of every finished record, in the order of the input."""
-        query = "SELECT position, outcome FROM results WHERE language = ? ORDER BY position"
-        for position, outcome in self.journal.rows(query, (language,)):
-            yield position, read_outcome(outcome)
+    def outcomes(self, language: str) -> Iterator[tuple[int, int, Outcome]]:
+        """Position, hash of the line and outcome of every finished record, in the order of the input."""
+        query = "SELECT position, source, outcome FROM results WHERE language = ? ORDER BY position"
+        for position, source, outcome in self.journal.rows(query, (language,)):
+            yield position, source, read_outcome(outcome)
+
+    def set_written(self, written: "dict[str, Written]") -> None:
+        """Note what the files of languages hold, now that they are there."""
+        known = self.journal.get(_WRITTEN) or {}
+        self.journal.set(_WRITTEN, known | {code: asdict(one) for code, one in written.items()})
 
     def close(self) -> None:
         """Write what waits."""
@@ -203,12 +249,13 @@ class FinishedRun:
             raise FileNotFoundError(
                 f"{folder}: expected the folder of a run with {JOURNAL}, found none: 'palo translate run' makes one."
             )
-        self._uri = f"file:{quote(str(path.resolve()))}?mode=ro"
+        self._uri = uri_to_read(path)
         with told_as_journal_error(path), closing(self._connect()) as connection:
-            row = connection.execute("SELECT value FROM meta WHERE key = 'settings'").fetchone()
-        if row is None:
+            meta = dict(connection.execute("SELECT key, value FROM meta"))
+        if "settings" not in meta:
             raise ValueError(f"{path}: expected the journal of a translation run, found another journal.")
-        self.settings = Settings(**json.loads(row[0]))
+        self.settings = Settings(**json.loads(meta["settings"]))
+        self._written = {code: Written(**one) for code, one in json.loads(meta.get(_WRITTEN, "{}")).items()}
 
     def _connect(self) -> sqlite3.Connection:
         return sqlite3.connect(self._uri, uri=True, timeout=60)
@@ -219,8 +266,20 @@ class FinishedRun:
         from .targets import TARGETS
 
         with closing(self._connect()) as connection:
-            found = {code for (code,) in connection.execute("SELECT DISTINCT language FROM results")}
+            found = {code for (code,) in connection.execute("SELECT DISTINCT language FROM results")} | set(
+                self._written
+            )
         return [code for code in TARGETS if code in found] + sorted(found - TARGETS.keys())
+
+    def written(self, language: str) -> Written:
+        """What the files of a language came to.
+
+        Raises:
+            ValueError: They are not written yet.
+        """
+        if language not in self._written:
+            raise ValueError(f"{self.folder}: {language} is not finished: run 'palo translate run' to its end first.")
+        return self._written[language]
 
     def outcomes(self, language: str, accepted: bool | None = None) -> Iterator[tuple[int, Outcome]]:
         """Position and outcome of every record, or of the accepted or rejected ones, in the order of the input."""
@@ -233,6 +292,15 @@ class FinishedRun:
         """The rows of a query, one at a time."""
         with told_as_journal_error(self.folder / JOURNAL), closing(self._connect()) as connection:
             yield from connection.execute(query, parameters)
+
+
+def uri_to_read(path: Path) -> str:
+    """What SQLite opens a file by to read it alone, in a folder that may be read-only."""
+    mode = "mode=ro"
+    # To read beside a writer SQLite makes files there; where nobody may, and no writer has left any, it need not.
+    if not os.access(path.parent, os.W_OK) and not path.with_name(f"{path.name}-wal").exists():
+        mode = "mode=ro&immutable=1"
+    return f"file:{quote(str(path.resolve()))}?{mode}"
 
 
 def read_outcome(text: str) -> Outcome:
@@ -252,9 +320,27 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def refuse_to_overwrite(*paths: Path) -> None:
+    """Leave alone what is there.
+
+    Raises:
+        FileExistsError: One of them is.
+    """
+    for path in paths:
+        if path.exists():
+            raise FileExistsError(f"{path} exists already: choose another name, or remove it first.")
+
+
 @contextmanager
-def written_whole(paths: Sequence[Path]) -> Iterator[list[IO[bytes]]]:
-    """Files that appear under their names once all of them are written and on the disk, or not at all."""
+def written_whole(paths: Sequence[Path], new: bool = False) -> Iterator[list[IO[bytes]]]:
+    """Files that appear under their names once all of them are written and on the disk, or not at all.
+
+    Args:
+        paths: Their names.
+        new: Whether nothing may be there before.
+    """
+    if new:
+        refuse_to_overwrite(*paths)
     temporary = [path.with_name(f".{path.name}.partial") for path in paths]
     files: list[IO[bytes]] = []
     try:
@@ -264,6 +350,8 @@ def written_whole(paths: Sequence[Path]) -> Iterator[list[IO[bytes]]]:
             file.flush()
             os.fsync(file.fileno())
             file.close()
+        if new:
+            refuse_to_overwrite(*paths)
         for written, path in zip(temporary, paths, strict=True):
             written.replace(path)
     except OSError as error:

@@ -18,11 +18,13 @@ from pathlib import Path
 import torch
 from transformers.utils import CONFIG_NAME
 
+from .checkpoint_palo import PROJECTOR_FILE
 from .configuration_palo import PaloConfig
-from .conversion_palo import PROJECTOR_FILE, WeightSource, local_folder, read_file, read_json
-from .export_palo import MAX_SHARD_BYTES, write_checkpoint
+from .conversion_palo import WeightSource, local_folder, read_file, read_json
+from .export_palo import write_checkpoint
 from .key_map_palo import native_name
 from .projectors_palo import build_projector
+from .writing_palo import MAX_SHARD_BYTES
 
 
 # Our name -> that of the original's configuration.

@@ -13,15 +13,36 @@
 # limitations under the License.
 """What can be wrong with a checkpoint's files, said in one line; and the tower of a checkpoint that lacks its own."""
 
+import json
 import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedModel
+from transformers.utils import ADAPTER_CONFIG_NAME, cached_file
 
 from .configuration_palo import ReleasedLayout
+
+
+# What the original's training leaves: of stage 1, and of LoRA beside the adapter.
+PROJECTOR_FILE = "mm_projector.bin"
+NON_LORA_FILE = "non_lora_trainables.bin"
+_CONFIGS = ("config.json", "adapter_config.json")
+
+
+def share_weights(folder: str | os.PathLike[str]) -> None:
+    """Give weight files the permissions of the configuration beside them.
+
+    safetensors 0.8 writes files that nobody but their owner may read, whatever the umask says: on a machine that a group
+    shares, nobody else could load the model.
+    """
+    for weights in Path(folder).glob("*.safetensors"):
+        config = next((path for name in _CONFIGS if (path := weights.with_name(name)).is_file()), None)
+        if config is not None:
+            weights.chmod(config.stat().st_mode)
 
 
 def describe_unreadable(checkpoint_files: Iterable[str] | None) -> str | None:
@@ -59,6 +80,36 @@ def _explain(path: str, error: Exception) -> str:
         f"{path} ({size:,} bytes): expected a whole PyTorch weight file, found a truncated or damaged one ({reason}). "
         "Download it again."
     )
+
+
+def explain_partial(name: str | os.PathLike[str], hub_kwargs: dict[str, Any]) -> str | None:
+    """What to do with a folder or Hub id that holds only what the original's training added to a language model.
+
+    `None` if it holds neither a LoRA nor a projector by itself.
+    """
+    kinds = {NON_LORA_FILE: "a LoRA", PROJECTOR_FILE: "the projector of a first stage"}
+    for file, kind in kinds.items():
+        try:
+            if cached_file(name, file, _raise_exceptions_for_missing_entries=False, **hub_kwargs) is None:
+                continue
+            adapter = cached_file(name, ADAPTER_CONFIG_NAME, _raise_exceptions_for_missing_entries=False, **hub_kwargs)
+        except (OSError, ValueError):
+            return None
+        return (
+            f"{name} holds {kind} and no language model. Make a whole model of it: palo convert {name} NEW_FOLDER "
+            f"--base-model {_stated_base(adapter) or 'LANGUAGE_MODEL'} (the language model that it was trained on)"
+        )
+    return None
+
+
+def _stated_base(adapter_config: str | None) -> str | None:
+    if adapter_config is None:
+        return None
+    try:
+        with open(adapter_config, encoding="utf-8") as reader:
+            return json.load(reader).get("base_model_name_or_path")
+    except (ValueError, AttributeError):
+        return None
 
 
 def explain_incomplete(model: PreTrainedModel, folder: str, loading_info: Any) -> str | None:

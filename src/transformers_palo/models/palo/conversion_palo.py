@@ -36,14 +36,14 @@ from transformers.utils import (
     WEIGHTS_NAME,
 )
 
-from .checkpoint_palo import describe_unreadable, load_tower_state_dict
+from .checkpoint_palo import NON_LORA_FILE, PROJECTOR_FILE, describe_unreadable, load_tower_state_dict
 from .configuration_palo import PaloConfig, is_released_layout
 from .key_map_palo import native_name
+from .processing_palo import PaloProcessor
+from .tokenization_palo import PaloTokenizer
 
 
-PROJECTOR_FILE = "mm_projector.bin"
 LORA_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
-NON_LORA_FILE = "non_lora_trainables.bin"
 # PEFT wraps the model in two objects, and its names say so.
 PEFT_PREFIX = "base_model.model."
 
@@ -86,8 +86,12 @@ class WeightSource:
         yield from replaced.items()
         if not tower_seen:
             yield from self._tower()
-        if merge and self.adapter is not None:
-            self.adapter.check_all_merged()
+
+    def processor(self) -> PaloProcessor:
+        """The source's processor; a LoRA or stage-1 output has the tokenizer of its base model."""
+        if self.kind in ("native", "released"):
+            return PaloProcessor.from_pretrained(self.folder)
+        return PaloProcessor.from_released(self.config, PaloTokenizer.from_pretrained(self.language_model))
 
     def _tower(self) -> Weights:
         released = self.config._released
@@ -104,24 +108,13 @@ class LoraAdapter:
         folder: Holds `adapter_config.json` and the adapter's weights.
 
     Raises:
-        ValueError: The adapter is of a kind that cannot be merged exactly.
+        ValueError: The adapter is not whole, or of a kind that cannot be merged exactly.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.config = read_json(folder / ADAPTER_CONFIG_NAME)
-        unsupported = [
-            key
-            for key in ("use_dora", "rank_pattern", "alpha_pattern", "modules_to_save", "fan_in_fan_out")
-            if self.config.get(key)
-        ]
-        if self.config.get("peft_type") != "LORA" or unsupported:
-            raise ValueError(
-                f"{folder}: expected a plain LoRA adapter as PALO's training writes it, found "
-                f"{self.config.get('peft_type')} with {', '.join(unsupported) or 'no special settings'}."
-            )
-        rank = self.config["r"]
-        self.scaling = self.config["lora_alpha"] / (rank**0.5 if self.config.get("use_rslora") else rank)
+        self.rank, self.scaling = _rank_and_scaling(self.config, folder / ADAPTER_CONFIG_NAME)
         path = next((folder / name for name in LORA_WEIGHTS if (folder / name).is_file()), None)
         if path is None:
             raise ValueError(
@@ -135,33 +128,69 @@ class LoraAdapter:
                     f"{path}: {key} is no LoRA weight of a linear layer; it is not dropped, so this stops here."
                 )
             self.updates.setdefault(name, {})[matrix] = tensor
-        self._merged: set[str] = set()
+        self._check_whole(path)
+
+    def _check_whole(self, path: Path) -> None:
+        if not self.updates:
+            raise ValueError(f"{path}: expected LoRA weights, found none.")
+        for name, update in self.updates.items():
+            if missing := {"A", "B"} - set(update):
+                raise ValueError(
+                    f"{path}: expected lora_A and lora_B for every weight, found no lora_{missing.pop()} for {name}: the "
+                    "adapter is not whole. Get it again."
+                )
+            if tuple(update["A"].shape[:1] + update["B"].shape[1:]) != (self.rank, self.rank):
+                raise ValueError(
+                    f"{path}: expected updates of rank {self.rank} (r in {ADAPTER_CONFIG_NAME}), found lora_A of shape "
+                    f"{tuple(update['A'].shape)} and lora_B of shape {tuple(update['B'].shape)} for {name}."
+                )
 
     def merged_into(self, name: str, weight: torch.Tensor) -> torch.Tensor:
         """`weight` with its update added, computed in float32; unchanged if the adapter has none for it."""
         update = self.updates.get(name)
         if update is None:
             return weight
-        self._merged.add(name)
         delta = (update["B"].float() @ update["A"].float()) * self.scaling
-        if delta.shape != weight.shape:
-            raise ValueError(
-                f"{self.folder}: the update of {name} has shape {tuple(delta.shape)}, the base model's weight "
-                f"{tuple(weight.shape)}: this adapter belongs to another base model."
-            )
         return (weight.float() + delta).to(weight.dtype)
 
-    def check_all_merged(self) -> None:
-        """Every update has found its weight.
+    def check_fits(self, shapes: dict[str, tuple[int, ...]]) -> None:
+        """Every update has a weight of its shape among `shapes`, those of the model.
 
         Raises:
-            ValueError: Some did not; the base model is another one.
+            ValueError: Some have none; the base model is another one.
         """
-        if homeless := sorted(set(self.updates) - self._merged):
+        if homeless := sorted(set(self.updates) - set(shapes)):
             raise ValueError(
                 f"{self.folder}: {len(homeless)} adapter weights have no home in the base model, {homeless[0]} for one. "
                 "Nothing is dropped: check --base-model."
             )
+        for name, update in self.updates.items():
+            shape = (update["B"].shape[0], update["A"].shape[1])
+            if shape != shapes[name]:
+                raise ValueError(
+                    f"{self.folder}: the update of {name} has shape {shape}, the base model's weight {shapes[name]}: this "
+                    "adapter belongs to another base model."
+                )
+
+
+def _rank_and_scaling(config: Any, path: Path) -> tuple[int, float]:
+    """`r`, and what the product of the two matrices is multiplied by."""
+    if not isinstance(config, dict) or config.get("peft_type") != "LORA":
+        found = config.get("peft_type") if isinstance(config, dict) else type(config).__name__
+        raise ValueError(f"{path}: expected a plain LoRA adapter as PALO's training writes it, found {found!r}.")
+    settings = ("use_dora", "rank_pattern", "alpha_pattern", "modules_to_save", "fan_in_fan_out")
+    if unsupported := [key for key in settings if config.get(key)]:
+        raise ValueError(
+            f"{path}: expected a plain LoRA adapter as PALO's training writes it, found one with "
+            f"{', '.join(unsupported)}."
+        )
+    rank, alpha = config.get("r"), config.get("lora_alpha")
+    if not isinstance(rank, int) or rank < 1 or not isinstance(alpha, (int, float)):
+        raise ValueError(
+            f"{path}: expected r, a whole number from 1, and lora_alpha, a number; found r {rank!r} and lora_alpha "
+            f"{alpha!r}. Without them the adapter cannot be merged: get the file again."
+        )
+    return rank, alpha / (rank**0.5 if config.get("use_rslora") else rank)
 
 
 def _lora_target(key: str) -> tuple[str | None, str]:
@@ -269,6 +298,8 @@ def read_file(path: Path) -> Weights:
                     yield name, content.get_tensor(name)
             return
         state = _load_bin(path)
+        if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+            raise TypeError(f"{path} holds no state dict")
     except Exception as error:
         if (problem := describe_unreadable([str(path)])) is not None:
             raise OSError(problem) from error
@@ -290,4 +321,11 @@ def _load_bin(path: Path) -> dict[str, torch.Tensor]:
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    """
+    Raises:
+        ValueError: The file holds no JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: expected JSON, found none that can be read ({error}).") from error

@@ -17,34 +17,32 @@ Weights stream from a [`WeightSource`] into shards, one shard in memory at a tim
 beside the target, which is renamed when it is whole.
 """
 
-import json
-import logging
-import os
+import re
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from tqdm.auto import tqdm
 from transformers import LlavaConfig, LlavaProcessor
 from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
-from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
 from .configuration_palo import PaloConfig
 from .conversion_palo import LoraAdapter, Weights, WeightSource, open_source
-from .key_map_palo import LLAVA_HF_KEY_MAP, released_projector_name, rename
+from .key_map_palo import LLAVA_HF_KEY_MAP, rename
+from .llama_cpp_palo import check_llama_cpp_can_express, write_llama_cpp
 from .modeling_palo import PaloForConditionalGeneration
-from .processing_palo import PaloProcessor
-from .tokenization_palo import PaloTokenizer
+from .writing_palo import (
+    MAX_SHARD_BYTES,
+    ShardWriter,
+    refuse_existing,
+    whole_or_nothing,
+    with_progress,
+    write_json,
+    writing,
+)
 
 
-logger = logging.getLogger(__name__)
-
-MAX_SHARD_BYTES = 5 * 10**9
 FORMATS = ("palo", "llava", "llama.cpp")
 
 
@@ -104,9 +102,13 @@ def write_checkpoint(
     """Write an opened source to a folder. Arguments, result and errors are those of [`convert_checkpoint`]."""
     if keep_adapter and opened.adapter is None:
         raise ValueError(f"{opened.folder} holds no LoRA adapter to keep.")
-    write = {"palo": _write_native, "llava": _write_llava, "llama.cpp": _write_llama_cpp}[format]
+    write = {"palo": _write_native, "llava": _write_llava, "llama.cpp": write_llama_cpp}[format]
     config = opened.config
     original_vocabulary = config.text_config.vocab_size
+    if opened.adapter is not None:
+        opened.adapter.check_fits(expected_shapes(config))
+    if format == "llama.cpp":
+        check_llama_cpp_can_express(config)
     if format == "llava":
         _check_llava_can_express(config)
         # Stock Llava embeds its placeholder, so the id needs a row.
@@ -125,48 +127,8 @@ def write_checkpoint(
     with whole_or_nothing(Path(target)) as folder:
         write(folder, opened, config, weights, expected, max_shard_bytes)
         if keep_adapter and opened.adapter is not None:
-            write_adapter(opened.adapter, folder / "adapter")
+            write_adapter(opened.adapter, folder / "adapter", Path(target), expected)
     return Path(target)
-
-
-@contextmanager
-def whole_or_nothing(target: Path) -> Iterator[Path]:
-    """A folder to write into that becomes `target` at the end, or never does.
-
-    Raises:
-        OSError: `target` exists already.
-    """
-    refuse_existing(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    prefix = f"{target.name}.partial-"
-    for left in target.parent.glob(f"{prefix}*"):
-        logger.warning(
-            "%s is what an interrupted conversion left, or another one at work: remove it if none is.", left
-        )
-    # Of this run alone: another one may be writing the same target, and a folder with such a name may be the user's.
-    partial = Path(tempfile.mkdtemp(prefix=prefix, dir=target.parent))
-    partial.chmod(0o777 & ~_umask())
-    try:
-        yield partial
-        refuse_existing(target)
-        partial.rename(target)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-
-
-def refuse_existing(target: Path) -> None:
-    """Raises:
-    FileExistsError: `target` exists already.
-    """
-    if target.exists():
-        raise FileExistsError(f"{target} exists already: choose another folder, or remove it first.")
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def expected_shapes(config: PaloConfig) -> dict[str, tuple[int, ...]]:
@@ -211,55 +173,6 @@ def with_padding_rows(tensor: torch.Tensor, rows: int) -> torch.Tensor:
     return torch.cat([tensor, tensor[:1].expand(rows - tensor.shape[0], -1)])
 
 
-class ShardWriter:
-    """Collects tensors into safetensors files of a limited size, and writes the index at the end."""
-
-    def __init__(self, folder: Path, max_shard_bytes: int, rename_to: Callable[[str], str] = str) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.folder = folder
-        self.max_shard_bytes = max_shard_bytes
-        self.rename_to = rename_to
-        self.shard: dict[str, torch.Tensor] = {}
-        self.shard_bytes = 0
-        self.total_bytes = 0
-        self.shards: list[list[str]] = []
-
-    def add(self, name: str, tensor: torch.Tensor) -> None:
-        if self.shard and self.shard_bytes + tensor.nbytes > self.max_shard_bytes:
-            self._flush()
-        self.shard[self.rename_to(name)] = tensor.contiguous()
-        self.shard_bytes += tensor.nbytes
-        self.total_bytes += tensor.nbytes
-
-    def _flush(self) -> None:
-        save_file(self.shard, self.folder / f"shard-{len(self.shards)}", metadata={"format": "pt"})
-        self.shards.append(list(self.shard))
-        self.shard, self.shard_bytes = {}, 0
-
-    def close(self) -> None:
-        self._flush()
-        if len(self.shards) == 1:
-            (self.folder / "shard-0").rename(self.folder / SAFE_WEIGHTS_NAME)
-            return
-        weight_map: dict[str, str] = {}
-        for number, names in enumerate(self.shards):
-            file = f"model-{number + 1:05}-of-{len(self.shards):05}.safetensors"
-            (self.folder / f"shard-{number}").rename(self.folder / file)
-            weight_map |= dict.fromkeys(names, file)
-        write_json(
-            self.folder / SAFE_WEIGHTS_INDEX_NAME,
-            {"metadata": {"total_size": self.total_bytes}, "weight_map": weight_map},
-        )
-
-
-def _progress(weights: Weights, expected: dict[str, tuple[int, ...]]) -> Weights:
-    total = sum(torch.Size(shape).numel() for shape in expected.values())
-    with tqdm(total=total, unit=" parameters", unit_scale=True, desc="Converting") as bar:
-        for name, tensor in weights:
-            yield name, tensor
-            bar.update(tensor.numel())
-
-
 def _write_native(
     folder: Path,
     source: WeightSource,
@@ -268,26 +181,19 @@ def _write_native(
     expected: dict[str, tuple[int, ...]],
     max_shard_bytes: int,
 ) -> None:
-    processor = _processor(source)
+    processor = source.processor()
     writer = ShardWriter(folder, max_shard_bytes)
     dtypes = set()
-    for name, tensor in _progress(weights(), expected):
+    for name, tensor in with_progress(weights(), expected):
         writer.add(name, tensor)
         dtypes.add(str(tensor.dtype).removeprefix("torch."))
     writer.close()
     config.dtype = getattr(torch, dtypes.pop()) if len(dtypes) == 1 else None
     config.architectures = ["PaloForConditionalGeneration"]
-    config.save_pretrained(folder)
-    processor.save_pretrained(folder)
-    _copy_generation_config(source, folder)
-
-
-def _processor(source: WeightSource) -> PaloProcessor:
-    """The source's processor; a LoRA or stage-1 output has the tokenizer of its base model."""
-    if source.kind in ("native", "released"):
-        return PaloProcessor.from_pretrained(source.folder)
-    tokenizer = PaloTokenizer.from_pretrained(source.language_model)
-    return PaloProcessor.from_released(source.config, tokenizer)
+    with writing(folder / "config.json"):
+        config.save_pretrained(folder)
+        processor.save_pretrained(folder)
+        _copy_generation_config(source, folder)
 
 
 def _copy_generation_config(source: WeightSource, folder: Path) -> None:
@@ -298,18 +204,20 @@ def _copy_generation_config(source: WeightSource, folder: Path) -> None:
             return
 
 
-def write_adapter(adapter: LoraAdapter, folder: Path) -> None:
-    """Write a LoRA of the original as a PEFT adapter of the native model.
+def write_adapter(adapter: LoraAdapter, folder: Path, base: Path, expected: dict[str, tuple[int, ...]]) -> None:
+    """Write a LoRA of the original as a PEFT adapter of the native model at `base`.
 
-    `PeftModel.from_pretrained(model, folder)` applies it to the model that was written beside it.
+    `PeftModel.from_pretrained(model, folder)` applies it to that model, wherever both are. The configuration names
+    `base` as an absolute path, as PEFT itself does, so that the folder alone loads from any working directory.
     """
     folder.mkdir()
-    modules = "|".join(sorted(adapter.config["target_modules"]))
+    targets = [name.removesuffix(".weight") for name in adapter.updates]
     config = {
         **adapter.config,
-        "base_model_name_or_path": "..",
-        # Suffixes alone would match the tower's q_proj, k_proj and v_proj as well.
-        "target_modules": rf".*language_model\..*\.({modules})",
+        "base_model_name_or_path": str(base.absolute()),
+        "target_modules": _target_modules(targets, expected),
+        "layers_to_transform": None,
+        "layers_pattern": None,
     }
     write_json(folder / "adapter_config.json", config)
     tensors = {
@@ -317,7 +225,18 @@ def write_adapter(adapter: LoraAdapter, folder: Path) -> None:
         for name, update in adapter.updates.items()
         for matrix, tensor in update.items()
     }
-    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    path = folder / "adapter_model.safetensors"
+    with writing(path):
+        save_file(tensors, path, metadata={"format": "pt"})
+
+
+def _target_modules(targets: list[str], expected: dict[str, tuple[int, ...]]) -> str | list[str]:
+    """What PEFT has to adapt: a pattern where one says exactly that, else every module by its name."""
+    kinds = sorted({re.escape(name.rsplit(".", 1)[1]) for name in targets})
+    # Suffixes alone would match the tower's q_proj, k_proj and v_proj as well.
+    pattern = rf".*language_model\..*\.({'|'.join(kinds)})"
+    matched = {name.removesuffix(".weight") for name in expected if re.fullmatch(rf"{pattern}\.weight", name)}
+    return pattern if matched == set(targets) else sorted(targets)
 
 
 # ---- llava-hf
@@ -339,10 +258,10 @@ def _write_llava(
     expected: dict[str, tuple[int, ...]],
     max_shard_bytes: int,
 ) -> None:
-    processor = _processor(source)
+    processor = source.processor()
     writer = ShardWriter(folder, max_shard_bytes, lambda name: rename(name, LLAVA_HF_KEY_MAP))
     dtype = None
-    for name, tensor in _progress(weights(), expected):
+    for name, tensor in with_progress(weights(), expected):
         writer.add(name, tensor)
         dtype = tensor.dtype
     writer.close()
@@ -359,9 +278,8 @@ def _write_llava(
         dtype=dtype,
         architectures=["LlavaForConditionalGeneration"],
     )
-    llava.save_pretrained(folder)
     ours = processor.image_processor
-    LlavaProcessor(
+    llava_processor = LlavaProcessor(
         LlavaImageProcessorPil(
             size=dict(ours.size),
             crop_size=dict(ours.crop_size),
@@ -374,64 +292,8 @@ def _write_llava(
         vision_feature_select_strategy=processor.vision_feature_select_strategy,
         num_additional_image_tokens=processor.num_additional_image_tokens,
         chat_template=processor.chat_template,
-    ).save_pretrained(folder)
-    _copy_generation_config(source, folder)
-
-
-# ---- llama.cpp
-
-
-def _write_llama_cpp(
-    folder: Path,
-    source: WeightSource,
-    config: PaloConfig,
-    weights: Callable[[], Weights],
-    expected: dict[str, tuple[int, ...]],
-    max_shard_bytes: int,
-) -> None:
-    """Three parts under the original names, as llama.cpp's converters for LLaVA-1.5 and MobileVLM take them."""
-    if config.projector_type not in ("mlp", "ldp") or config.text_config.model_type != "llama":
-        raise ValueError(
-            f"llama.cpp reads Llama models with an MLP or LDP projector, not {config.text_config.model_type!r} with "
-            f"{config.projector_type!r}."
-        )
-    tokenizer_model = next(
-        (path for path in (source.folder, source.language_model) if (path / "tokenizer.model").is_file()), None
     )
-    if tokenizer_model is None:
-        raise ValueError(
-            f"{source.folder}: llama.cpp needs the SentencePiece file tokenizer.model, which is not there."
-        )
-
-    language_model = ShardWriter(
-        folder / "language_model", max_shard_bytes, lambda name: name.replace("model.language_model.", "model.", 1)
-    )
-    tower = ShardWriter(
-        folder / "vision_tower", max_shard_bytes, lambda name: name.replace("model.vision_tower.", "vision_model.", 1)
-    )
-    projector: dict[str, torch.Tensor] = {}
-    for name, tensor in _progress(weights(), expected):
-        if name.startswith("model.multi_modal_projector."):
-            projector[released_projector_name(name, config.projector_type)] = tensor.float()
-        else:
-            (tower if name.startswith("model.vision_tower.") else language_model).add(name, tensor)
-    language_model.close()
-    tower.close()
-    torch.save(projector, folder / "llava.projector")
-
-    text_config = config.text_config
-    text_config.architectures = ["LlamaForCausalLM"]
-    text_config.save_pretrained(language_model.folder)
-    for name in ("tokenizer.model", "tokenizer_config.json", "special_tokens_map.json"):
-        if (tokenizer_model / name).is_file():
-            shutil.copyfile(tokenizer_model / name, language_model.folder / name)
-    vision_config = config.vision_config
-    vision_config.architectures = ["CLIPVisionModel"]
-    vision_config.save_pretrained(tower.folder)
-    stated = json.loads((tower.folder / "config.json").read_text(encoding="utf-8"))
-    # The converter of the image encoder reads here which layer's features to take.
-    write_json(tower.folder / "config.json", {**stated, "mm_vision_select_layer": config.vision_feature_layer})
-
-
-def write_json(path: Path, content: Any) -> None:
-    path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    with writing(folder / "config.json"):
+        llava.save_pretrained(folder)
+        llava_processor.save_pretrained(folder)
+        _copy_generation_config(source, folder)

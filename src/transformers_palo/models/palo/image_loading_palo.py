@@ -21,17 +21,32 @@ from io import BytesIO
 from typing import Any
 
 import numpy as np
+from huggingface_hub.utils import httpx
 from PIL import Image, ImageOps, UnidentifiedImageError
-from transformers.image_utils import is_valid_image
-from transformers.image_utils import load_image as load_image_from_url
+from transformers.image_utils import ChannelDimension, infer_channel_dimension_format, is_valid_image
 
 
 ImageSource = Any  # str, os.PathLike, bytes, PIL.Image.Image, numpy.ndarray or torch.Tensor
 
 # What Pillow's decoders raise over damaged files.
-_DAMAGE = (OSError, SyntaxError, EOFError, RuntimeError, ValueError, struct.error)
+DAMAGE = (
+    OSError,
+    SyntaxError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    struct.error,
+    TypeError,  # a fraction as the width of a TIFF, for one
+    LookupError,
+    ArithmeticError,
+)
 
 _WIDE_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N", "F")
+# Pillow converts images with premultiplied alpha to nothing but their plain sisters.
+_PREMULTIPLIED = {"RGBa": "RGBA", "La": "LA"}
+
+# A server that keeps silent for so long, in seconds, is taken for dead.
+_PATIENCE = 30.0
 
 
 def load_image(source: ImageSource) -> Any:
@@ -42,7 +57,8 @@ def load_image(source: ImageSource) -> Any:
             (`PIL.Image.Image`, `numpy.ndarray`, `torch.Tensor`), which is returned as it is.
 
     Returns:
-        An upright RGB `PIL.Image.Image`, or `source` itself if it is an image already.
+        An upright RGB `PIL.Image.Image`, or `source` itself if it is an image already; a grey array `(height, width)`
+        gets a dimension for its channel.
 
     Raises:
         ValueError: There is no image there, or none that can be read; the message names it.
@@ -52,114 +68,194 @@ def load_image(source: ImageSource) -> Any:
     if isinstance(source, os.PathLike):
         source = os.fspath(source)
     if not isinstance(source, str):
-        if not is_valid_image(source):
-            raise ValueError(
-                f"Cannot use {type(source).__name__} as an image: expected a path, a URL, bytes, a Pillow image, a NumPy "
-                "array or a tensor."
-            )
-        return source
+        return _checked(source)
     if source.startswith(("http://", "https://")):
-        return load_image_from_url(source)
+        content, content_type = _download(source)
+        return _decode(BytesIO(content), _shown(source), found=f"what its server calls {content_type}")
     if os.path.isfile(source):
         return _decode(source, source)
     payload = source.split(",", 1)[1] if source.startswith("data:image/") and "," in source else source
     try:
-        content = base64.b64decode(payload, validate=True)
+        # Encoders break their output into lines.
+        content = base64.b64decode("".join(payload.split()), validate=True)
     except (binascii.Error, ValueError):
         content = b""
     if not content:
-        # Long enough for any path; base64 data is longer.
-        shown = source if len(source) <= 300 else f"{source[:77]}..."
         raise ValueError(
-            f"No image at {shown!r}: expected the path of a file, an http(s) URL, or base64 data, and found none of them."
+            f"No image at {_shown(source)!r}: expected the path of a file, an http(s) URL, or base64 data, and found none "
+            "of them."
         )
     return _decode(BytesIO(content), "the base64 data")
 
 
-def _decode(file: Any, name: str) -> Image.Image:
+def _checked(image: Any) -> Any:
+    if not is_valid_image(image):
+        raise ValueError(
+            f"Cannot use {type(image).__name__} as an image: expected a path, a URL, bytes, a Pillow image, a NumPy "
+            "array or a tensor."
+        )
+    if isinstance(image, Image.Image):
+        return image
+    if image.ndim not in (2, 3, 4):
+        raise ValueError(f"Expected an image of 2 or 3 dimensions, got an array of shape {tuple(image.shape)}.")
+    return image[None] if image.ndim == 2 else image
+
+
+def _shown(source: str) -> str:
+    # Long enough for any path; base64 data is longer.
+    return source if len(source) <= 300 else f"{source[:77]}..."
+
+
+def _download(url: str) -> tuple[bytes, str]:
+    """What a URL leads to, and what its server calls it."""
+    try:
+        response = httpx.get(url, timeout=_PATIENCE, follow_redirects=True)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        reason = str(error) or type(error).__name__
+        raise ValueError(
+            f"Cannot get the image {_shown(url)}: {reason}. Check the address, or get the file and give its path."
+        ) from error
+    if not response.is_success:
+        raise ValueError(
+            f"Cannot get the image {_shown(url)}: the server answered {response.status_code} {response.reason_phrase}."
+        )
+    if not response.content:
+        raise ValueError(f"Cannot get the image {_shown(url)}: the server answered with an empty file.")
+    return response.content, response.headers.get("content-type", "nothing").split(";")[0]
+
+
+def _decode(file: Any, name: str, found: str = "none") -> Image.Image:
     try:
         with Image.open(file) as image:
             return to_rgb(image, name)
     except UnidentifiedImageError:
         raise ValueError(
-            f"Cannot read the image {name}: expected a picture in a format of Pillow (PNG, JPEG, WebP, ...), found none."
+            f"Cannot read the image {name}: expected a picture in a format of Pillow (PNG, JPEG, WebP, ...), found "
+            f"{found}."
         ) from None
     except Image.DecompressionBombError as error:
         raise ValueError(f"Refused to decode the image {name}: {error}") from None
-    except FileNotFoundError:
+    except (FileNotFoundError, UnusableImageError):
         raise
-    except _DAMAGE as error:
+    except DAMAGE as error:
         # A file that is cut within its first bytes.
-        raise ValueError(
-            f"Cannot read the image {name}: the file is truncated or damaged ({error}). Get it again, or leave it out."
-        ) from error
+        raise _damaged(name, error) from error
+
+
+class UnusableImageError(ValueError):
+    """What is wrong with an image is told already."""
+
+
+def _damaged(name: str, error: Exception) -> UnusableImageError:
+    return UnusableImageError(
+        f"Cannot read the image {name}: the file is truncated or damaged ({error}). Get it again, or leave it out."
+    )
 
 
 def to_rgb(image: Image.Image, name: str | None = None) -> Image.Image:
-    """An upright 8-bit RGB copy of any Pillow image.
+    """An upright 8-bit RGB copy of any Pillow image; `image` itself stays as it is.
 
-    The EXIF orientation is applied and the first frame of an animation is taken. Transparency is dropped as the
-    original drops it: the colours stored under transparent pixels show. Grey images of 16 or 32 bits are scaled down,
-    where Pillow's own conversion would clip them to white.
+    The EXIF orientation is applied. Of an animation the frame is taken that the image stands at: the first, unless its
+    owner has sought another. Transparency is dropped as the original drops it: the colours stored under transparent
+    pixels show. Images of more than 8 bits are scaled (see [`array_to_rgb`]), where Pillow's own conversion would clip
+    them; of mode `I` they are taken for 16 bits wherever a value is above 255, for 8 bits otherwise.
 
     Raises:
-        ValueError: The file behind the image is truncated or damaged.
+        ValueError: The file behind the image is truncated or damaged, or its values are no colours.
     """
     name = name or getattr(image, "filename", None) or "that was passed"
     try:
-        image = ImageOps.exif_transpose(image)
-        if image.mode in _WIDE_MODES:
-            image = _to_8_bits(image)
-        return image if image.mode == "RGB" else image.convert("RGB")
-    except _DAMAGE as error:
-        raise ValueError(
-            f"Cannot read the image {name}: the file is truncated or damaged ({error}). Get it again, or leave it out."
-        ) from error
+        return _upright_to_rgb(ImageOps.exif_transpose(image))
+    except UnusableImageError as error:
+        raise UnusableImageError(f"Cannot use the image {name}: {error}") from None
+    except DAMAGE as error:
+        raise _damaged(name, error) from error
 
 
-def _to_8_bits(image: Image.Image) -> Image.Image:
-    values = np.asarray(image).astype(np.float64)
-    # Pillow opens 16-bit files in several modes; a 32-bit image that needs no more than 8 bits is one of 8 bits.
-    if image.mode.startswith("I;16") or values.max(initial=0) > 255:
-        values = values / 257
-    return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))
+def _upright_to_rgb(image: Image.Image) -> Image.Image:
+    if 0 in image.size:
+        raise UnusableImageError(f"Expected an image with pixels, got one of {image.width} x {image.height}.")
+    if image.mode in _WIDE_MODES:
+        values = np.asarray(image)
+        is_16_bit = image.mode.startswith("I;16") or (image.mode == "I" and values.max() > 255)
+        image = Image.fromarray(_to_bytes(values, is_16_bit))
+    if image.mode in _PREMULTIPLIED:
+        image = image.convert(_PREMULTIPLIED[image.mode])
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def array_to_rgb(array: np.ndarray, channels_last: bool | None = None) -> np.ndarray:
-    """Bring an array with 1 to 4 channels (grey, grey-alpha, RGB, RGBA) to `(3, height, width)` uint8.
+def array_to_rgb(array: np.ndarray, channels_last: bool | None = None, keep_floats: bool = False) -> np.ndarray:
+    """Bring an array with 1 to 4 channels (grey, grey-alpha, RGB, RGBA) to `(3, height, width)`.
 
     Args:
-        array: `(height, width)`, `(height, width, channels)` or `(channels, height, width)`; integers in 0..255, or
-            floats in 0..1.
-        channels_last: Where the channels are; `None` to find out.
+        array: `(height, width)`, `(height, width, channels)` or `(channels, height, width)`. Integers are in 0..255,
+            those of `uint16` in 0..65535; floats are in 0..1 or in 0..255.
+        channels_last: Where the channels are; `None` to find out, as Transformers does.
+        keep_floats: Leave the values of floats as they are, instead of making them bytes.
+
+    Returns:
+        `uint8`, or floats that were to be kept.
 
     Raises:
         ValueError: The array is no image.
     """
-    array = np.asarray(array)
-    if array.ndim == 2:
-        array = array[None]
-    elif array.ndim != 3:
-        raise ValueError(f"Expected an image of 2 or 3 dimensions, got an array of shape {array.shape}.")
-    else:
-        first, last = array.shape[0] in (1, 2, 3, 4), array.shape[-1] in (1, 2, 3, 4)
-        if not first and not last:
-            raise ValueError(
-                f"Expected an image of 1 to 4 channels, first or last, got an array of shape {array.shape}."
-            )
-        if channels_last is None:
-            # Of two candidates, three channels are likelier than one; then channels come first, as in a tensor.
-            channels_last = last and (not first or (array.shape[-1] == 3 and array.shape[0] != 3))
-        if channels_last:
-            array = np.moveaxis(array, -1, 0)
+    array = _channels_first(np.asarray(array), channels_last)
     if array.shape[0] in (1, 2):
         array = np.broadcast_to(array[:1], (3, *array.shape[1:]))
     array = array[:3]
-    if np.issubdtype(array.dtype, np.floating):
-        scale = 255.0 if array.max(initial=0.0) <= 1.0 else 1.0
-        array = np.rint(array.astype(np.float64) * scale)
-    elif array.dtype == np.bool_:
-        array = array * np.uint8(255)
-    elif array.dtype == np.uint16:
-        array = array / 257
-    return np.clip(array, 0, 255).astype(np.uint8)
+    return array if keep_floats and np.issubdtype(array.dtype, np.floating) else _to_bytes(array)
+
+
+def _channels_first(array: np.ndarray, channels_last: bool | None) -> np.ndarray:
+    if array.ndim == 2:
+        array, channels_last = array[None], False
+    if array.ndim != 3 or 0 in array.shape:
+        raise ValueError(f"Expected an image of 2 or 3 dimensions with pixels, got an array of shape {array.shape}.")
+    if channels_last is None:
+        channels_last = _are_channels_last(array)
+    if channels_last:
+        array = np.moveaxis(array, -1, 0)
+    if array.shape[0] not in (1, 2, 3, 4):
+        raise ValueError(f"Expected an image of 1 to 4 channels, got {array.shape[0]}.")
+    return array
+
+
+def _are_channels_last(array: np.ndarray) -> bool:
+    try:
+        # Where both ends could be channels, it takes the first and says so.
+        return infer_channel_dimension_format(array, num_channels=(1, 3, 4)) == ChannelDimension.LAST
+    except ValueError:
+        first, last = array.shape[0] == 2, array.shape[-1] == 2
+    if first == last:
+        raise ValueError(
+            f"Expected an image of 1 to 4 channels, first or last, got an array of shape {array.shape}; if that is one, "
+            "say input_data_format='channels_first' or 'channels_last'."
+        )
+    return last
+
+
+def _to_bytes(values: np.ndarray, is_16_bit: bool = False) -> np.ndarray:
+    if values.dtype == np.uint8:
+        return values
+    if values.dtype == np.bool_:
+        return values * np.uint8(255)
+    lowest, highest = values.min(), values.max()
+    if is_16_bit or (values.dtype.kind == "u" and values.dtype.itemsize == 2):
+        _check_range(lowest >= 0 and highest <= 65535, lowest, highest, "between 0 and 65535")
+        return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    if not np.issubdtype(values.dtype, np.floating):
+        _check_range(lowest >= 0 and highest <= 255, lowest, highest, "between 0 and 255")
+        return values.astype(np.uint8)
+    # Half a byte beyond is what rounding leaves. Floats that end a little above 1 are neither: a filter overshot.
+    in_unit = lowest >= -0.5 / 255 and highest <= 1 + 0.5 / 255
+    in_bytes = lowest >= -0.5 and 2 <= highest <= 255.5
+    _check_range(in_unit or in_bytes, lowest, highest, "between 0 and 1 or between 0 and 255")
+    values = values.astype(np.float32) if values.dtype.itemsize < 4 else values
+    return np.clip(np.rint(values * 255.0 if in_unit else values), 0, 255).astype(np.uint8)
+
+
+def _check_range(is_inside: bool, lowest: Any, highest: Any, expected: str) -> None:
+    if not is_inside:
+        raise UnusableImageError(
+            f"Expected the values of an image {expected}, found {lowest:g} to {highest:g}: scale or clip them first."
+        )

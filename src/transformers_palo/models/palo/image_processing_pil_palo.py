@@ -14,9 +14,11 @@
 """Image processor of PALO, Pillow backend: exactly the original's pixels."""
 
 from functools import lru_cache
+from math import isqrt
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 from transformers.image_processing_base import BatchFeature
 from transformers.image_transforms import normalize, rescale
@@ -58,17 +60,46 @@ class PaloImageProcessingMixin:
             return [self.fetch_images(item) for item in image_url_or_urls]
         return load_image(image_url_or_urls)
 
-    def _to_rgb_array(self, image: Any, do_convert_rgb: bool | None, input_data_format: Any) -> np.ndarray | None:
-        """`(3, height, width)` uint8, or `None` where the caller wants the channels as they are."""
+    def _to_rgb_array(
+        self, image: Any, do_convert_rgb: bool | None, do_rescale: bool | None, input_data_format: Any
+    ) -> np.ndarray | None:
+        """`(3, height, width)`, or `None` where the caller wants the channels as they are.
+
+        The values are bytes; floats that are not to be rescaled stay floats, as in Transformers' own processors.
+        """
         if not do_convert_rgb:
             return None
         image_type = get_image_type(image)
         if image_type == ImageType.PIL:
             return np.moveaxis(np.asarray(to_rgb(image)), -1, 0)
         if image_type == ImageType.TORCH:
-            image = image.detach().cpu().numpy()
+            # NumPy has no bfloat16.
+            image = (image.float() if image.dtype == torch.bfloat16 else image).detach().cpu().numpy()
         known = None if input_data_format is None else ChannelDimension(input_data_format) == ChannelDimension.LAST
-        return array_to_rgb(image, channels_last=known)
+        return array_to_rgb(image, channels_last=known, keep_floats=not do_rescale)
+
+    def _padding_of(self, image: Any, background_color: Any) -> Any:
+        """The colour in the units of the image; an error if the square would be too large."""
+        height, width = image.shape[-2:]
+        if height != width:
+            _check_pixels(
+                max(height, width) ** 2, f"A picture of {width} x {height} pixels cannot be padded to a square"
+            )
+        if isinstance(background_color, int) or not _is_in_unit_interval(image):
+            return background_color
+        # Resizing makes bytes of such values, and truncates.
+        return tuple(min(1.0, (channel + 0.5) / 255) for channel in background_color)
+
+    def resize(self, image: Any, size: SizeDict, *args: Any, **kwargs: Any) -> Any:
+        """As Transformers' own, but no thin picture becomes a huge one: its shorter edge is magnified."""
+        height, width = image.shape[-2:]
+        if size.shortest_edge and not size.longest_edge:
+            ratio = max(height, width) / min(height, width)
+            _check_pixels(
+                int(size.shortest_edge**2 * ratio),
+                f"A picture of {width} x {height} pixels cannot be cropped at {size.shortest_edge} px",
+            )
+        return super().resize(image, size, *args, **kwargs)  # type: ignore[misc]
 
 
 class PaloImageProcessorPil(PaloImageProcessingMixin, LlavaImageProcessorPil):
@@ -100,10 +131,13 @@ class PaloImageProcessorPil(PaloImageProcessingMixin, LlavaImageProcessorPil):
         input_data_format: str | ChannelDimension | None = None,
         **kwargs: Unpack[ImagesKwargs],
     ) -> np.ndarray:
-        array = self._to_rgb_array(image, do_convert_rgb, input_data_format)
+        array = self._to_rgb_array(image, do_convert_rgb, kwargs.get("do_rescale"), input_data_format)
         if array is not None:
             return array
         return super().process_image(image, do_convert_rgb=False, input_data_format=input_data_format, **kwargs)
+
+    def pad_to_square(self, image: np.ndarray, background_color: Any = 0) -> np.ndarray:
+        return super().pad_to_square(image, self._padding_of(image, background_color))
 
     def _preprocess(
         self,
@@ -122,35 +156,67 @@ class PaloImageProcessorPil(PaloImageProcessingMixin, LlavaImageProcessorPil):
         return_tensors: str | TensorType | None = None,
         **kwargs: Any,
     ) -> BatchFeature:
-        square: int = size.shortest_edge
-        fits = do_pad and do_resize and do_center_crop and (crop_size.height, crop_size.width) == (square, square)
-        usual_images = all(image.dtype == np.uint8 and image.shape[0] == 3 for image in images)
-        if not (fits and do_rescale and do_normalize and usual_images):
+        if do_pad and do_resize and size.shortest_edge and not size.longest_edge:
+            colour = background_of(image_mean)
+            images = [
+                pad_and_resize(image, size.shortest_edge, colour, resample) if _is_rgb_bytes(image) else image
+                for image in images
+            ]
+        steps = {
+            "do_resize": do_resize,
+            "size": size,
+            "resample": resample,
+            "do_center_crop": do_center_crop,
+            "crop_size": crop_size,
+            "rescale_factor": rescale_factor,
+            "image_mean": image_mean,
+            "image_std": image_std,
+            "do_pad": do_pad,
+            **kwargs,
+        }
+        if not (do_rescale and do_normalize and all(map(_is_rgb_bytes, images))):
             return super()._preprocess(
-                images,
-                do_resize=do_resize,
-                size=size,
-                resample=resample,
-                do_center_crop=do_center_crop,
-                crop_size=crop_size,
-                do_rescale=do_rescale,
-                rescale_factor=rescale_factor,
-                do_normalize=do_normalize,
-                image_mean=image_mean,
-                image_std=image_std,
-                do_pad=do_pad,
-                return_tensors=return_tensors,
-                **kwargs,
+                images, do_rescale=do_rescale, do_normalize=do_normalize, return_tensors=return_tensors, **steps
             )
-        # The usual case, with the same pixels: a byte has 256 values, so what becomes of each is looked up, and the
-        # picture goes through Pillow once.
+        # A byte has 256 values, so what becomes of each is looked up: the same numbers for less work.
+        sized = super()._preprocess(images, do_rescale=False, do_normalize=False, return_tensors=None, **steps)
         table = _normalized_bytes(rescale_factor, tuple(image_mean), tuple(image_std))  # type: ignore[arg-type]
-        colour = tuple(int(value * 255) for value in image_mean)  # type: ignore[union-attr]
         pixel_values = [
-            np.stack([table[channel][pixels[..., channel]] for channel in range(3)])
-            for pixels in (_pad_and_resize(image, square, colour, resample) for image in images)
+            np.stack([table[channel][pixels[channel]] for channel in range(3)]) for pixels in sized["pixel_values"]
         ]
         return BatchFeature(data={"pixel_values": pixel_values}, tensor_type=return_tensors)
+
+
+def _is_rgb_bytes(image: np.ndarray) -> bool:
+    return image.dtype == np.uint8 and image.shape[0] == 3
+
+
+def _is_in_unit_interval(image: Any) -> bool:
+    is_float = (
+        image.is_floating_point() if isinstance(image, torch.Tensor) else np.issubdtype(image.dtype, np.floating)
+    )
+    return bool(is_float and image.min() >= 0 and image.max() <= 1)
+
+
+def background_of(image_mean: Any) -> tuple[int, ...]:
+    """The colour of the padding, in bytes, as the original computes it."""
+    return tuple(int(value * 255) for value in image_mean)
+
+
+# An image larger than this is not made in one piece.
+_MOST_PIXELS = 2**26
+
+
+def exceeds_limit(num_pixels: int) -> bool:
+    """Whether an image of so many pixels is too large to be made in one piece."""
+    return num_pixels > _MOST_PIXELS
+
+
+def _check_pixels(num_pixels: int, complaint: str) -> None:
+    if exceeds_limit(num_pixels):
+        raise ValueError(
+            f"{complaint}: that would make {num_pixels:,} pixels, more than {_MOST_PIXELS:,}. Cut it into pieces."
+        )
 
 
 @lru_cache(maxsize=8)
@@ -164,18 +230,53 @@ def _normalized_bytes(rescale_factor: float, mean: tuple[float, ...], std: tuple
     return np.ascontiguousarray(values[:, 0])
 
 
-def _pad_and_resize(image: np.ndarray, side: int, colour: tuple[int, ...], resample: Any) -> np.ndarray:
-    """`(3, height, width)` uint8 -> `(side, side, 3)` uint8, padded to a square first."""
+# A square of padding beyond this is refused; until then it is made in strips, which bounds memory but not time.
+_MOST_PADDED_PIXELS = 2**30
+_STRIP_PIXELS = 2**22
+
+
+def pad_and_resize(image: np.ndarray, side: int, colour: tuple[int, ...], resample: Any) -> np.ndarray:
+    """Pad to a square, then resize with Pillow, never holding the whole square.
+
+    Pillow resizes the rows first, rounds them to bytes, then the columns. So the rows can be resized a strip at a time,
+    and rows of padding, which stay what they are, not at all.
+
+    Args:
+        image: `(3, height, width)` uint8.
+        side: Of the square that is returned, in pixels.
+        colour: Of the padding, in bytes.
+        resample: A filter of Pillow's.
+
+    Returns:
+        `(3, side, side)` uint8.
+
+    Raises:
+        ValueError: The square would have more than 2**30 pixels.
+    """
     _, height, width = image.shape
+    if max(height, width) ** 2 > _MOST_PADDED_PIXELS:
+        raise ValueError(
+            f"A picture of {width} x {height} pixels cannot be padded to a square: expected a longer side of at most "
+            f"{isqrt(_MOST_PADDED_PIXELS):,} pixels. Cut it into pieces."
+        )
     picture = Image.fromarray(np.ascontiguousarray(np.moveaxis(image, 0, -1)))
     if width > height:
-        # Pillow resizes rows first, rounds to bytes, then columns. A row of padding stays what it is, so the rows can be
-        # resized before the padding comes: the same pixels for less work.
         picture = picture.resize((side, height), resample=resample)
         picture = _on_canvas(picture, (side, width), (0, (width - height) // 2), colour)
     elif height > width:
-        picture = _on_canvas(picture, (height, height), ((height - width) // 2, 0), colour)
-    return np.asarray(picture.resize((side, side), resample=resample))
+        picture = _resize_padded_rows(picture, side, colour, resample)
+    return np.moveaxis(np.asarray(picture.resize((side, side), resample=resample)), -1, 0)
+
+
+def _resize_padded_rows(picture: Image.Image, side: int, colour: tuple[int, ...], resample: Any) -> Image.Image:
+    width, height = picture.size
+    resized = Image.new("RGB", (side, height))
+    step = max(1, _STRIP_PIXELS // height)
+    for top in range(0, height, step):
+        rows = picture.crop((0, top, width, min(top + step, height)))
+        strip = _on_canvas(rows, (height, rows.height), ((height - width) // 2, 0), colour)
+        resized.paste(strip.resize((side, rows.height), resample=resample), (0, top))
+    return resized
 
 
 def _on_canvas(

@@ -15,6 +15,7 @@
 outside the vocabulary."""
 
 import copy
+import inspect
 import os
 from collections.abc import Mapping
 from typing import Any, cast
@@ -36,7 +37,13 @@ from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs, logging, torch_compilable_check
 from transformers.utils.generic import can_return_tuple
 
-from .checkpoint_palo import describe_unreadable, explain_incomplete, load_tower_state_dict
+from .checkpoint_palo import (
+    describe_unreadable,
+    explain_incomplete,
+    explain_partial,
+    load_tower_state_dict,
+    share_weights,
+)
 from .configuration_palo import PaloConfig
 from .projectors_palo import build_projector
 
@@ -55,6 +62,13 @@ MODULES_NOT_TO_QUANTIZE = (
 # The name under which the quantisation methods of Transformers take modules to leave alone.
 _SKIP_ATTRIBUTES = ("llm_int8_skip_modules", "modules_to_not_convert", "skip_modules")
 
+_HUB_KWARGS = ("cache_dir", "local_files_only", "token", "revision", "subfolder", "proxies")
+
+
+# Transformers 5.24 renamed `past_key_values` to `cache`, and returns all that the tower gave, not the features alone.
+_CACHE = "cache" if "cache" in inspect.signature(LlavaModel.forward).parameters else "past_key_values"
+_RETURNS_IMAGE_OUTPUTS = "image_outputs" in LlavaModelOutputWithPast.__dataclass_fields__
+
 
 class PaloPreTrainedModel(LlavaPreTrainedModel):
     config: PaloConfig
@@ -70,12 +84,21 @@ class PaloPreTrainedModel(LlavaPreTrainedModel):
         A quantisation config without a list of its own leaves tower, projector and `lm_head` alone.
 
         Raises:
-            OSError: A weight file is not what it claims to be (pickled code, truncated, not a checkpoint).
+            OSError: A weight file is not what it claims to be (pickled code, truncated, not a checkpoint), or there is
+                none: of a LoRA or stage-1 output of the original, the message names the command that makes it whole.
             ValueError: A released checkpoint does not hold every weight, or holds some that belong nowhere.
         """
         if (quantization_config := kwargs.get("quantization_config")) is not None:
             kwargs["quantization_config"] = _leave_vision_alone(quantization_config)
-        return super().from_pretrained(pretrained_model_name_or_path, *model_args, **kwargs)
+        try:
+            return super().from_pretrained(pretrained_model_name_or_path, *model_args, **kwargs)
+        except OSError as error:
+            # No weights there, the base class says; it does not know what the original's training leaves instead.
+            hub_kwargs = {name: kwargs[name] for name in _HUB_KWARGS if kwargs.get(name) is not None}
+            hint = pretrained_model_name_or_path and explain_partial(pretrained_model_name_or_path, hub_kwargs)
+            if hint:
+                raise OSError(hint) from error
+            raise
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], *args: Any, **kwargs: Any) -> None:
         """See [`PreTrainedModel.save_pretrained`]. Always writes the names of `state_dict()`.
@@ -84,6 +107,8 @@ class PaloPreTrainedModel(LlavaPreTrainedModel):
         """
         kwargs.setdefault("save_original_format", False)
         super().save_pretrained(save_directory, *args, **kwargs)
+        if kwargs.get("is_main_process", True):
+            share_weights(save_directory)
 
     @staticmethod
     def _load_pretrained_model(
@@ -211,7 +236,10 @@ class PaloModel(PaloPreTrainedModel, LlavaModel):
         mm_encoder_outputs: dict[str, BaseModelOutputWithPooling] | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> tuple | LlavaModelOutputWithPast:
-        """Differs from Llava's only in the embedding of a placeholder that lies outside the vocabulary."""
+        """Differs from Llava's only in the embedding of a placeholder that lies outside the vocabulary.
+
+        The cache is `past_key_values`, or from Transformers 5.24 on `cache`: both names are taken there.
+        """
         if (input_ids is None) ^ (inputs_embeds is not None):
             raise ValueError("You must specify exactly one of input_ids or inputs_embeds")
         if pixel_values is not None and mm_encoder_outputs is not None:
@@ -237,20 +265,20 @@ class PaloModel(PaloPreTrainedModel, LlavaModel):
             mask = self.get_placeholder_mask(input_ids, inputs_embeds=inputs_embeds, image_features=image_features)
             inputs_embeds = inputs_embeds.masked_scatter(mask, image_features)
 
-        outputs = self.language_model(
+        if past_key_values is not None:
+            kwargs[_CACHE] = past_key_values
+        outputs = super().forward(
             attention_mask=attention_mask,
             position_ids=position_ids,
-            past_key_values=past_key_values,
             inputs_embeds=inputs_embeds,
+            return_dict=True,
             **kwargs,
         )
-        return LlavaModelOutputWithPast(
-            last_hidden_state=outputs.last_hidden_state,
-            past_key_values=outputs.past_key_values,
-            hidden_states=outputs.hidden_states,
-            attentions=outputs.attentions,
-            image_hidden_states=image_features,
-        )
+        if _RETURNS_IMAGE_OUTPUTS:
+            outputs.image_outputs = images
+        else:
+            outputs.image_hidden_states = image_features
+        return outputs
 
     def _check_images_for_placeholders(self, input_ids: torch.LongTensor, has_images: bool) -> None:
         """A prompt with placeholders needs images. One-token inputs are decoding steps and hold none: no check there."""
@@ -313,12 +341,13 @@ class PaloForConditionalGeneration(PaloPreTrainedModel, LlavaForConditionalGener
         if labels is not None and self.model.image_token_is_outside_vocabulary:
             # There is no such row to predict. `labels = input_ids.clone()` is common, and would fail in the loss.
             labels = cast(torch.LongTensor, labels.masked_fill(labels == self.config.image_token_id, -100))
+        if past_key_values is not None:
+            kwargs[_CACHE] = past_key_values
         return super().forward(
             input_ids=input_ids,
             pixel_values=pixel_values,
             attention_mask=attention_mask,
             position_ids=position_ids,
-            past_key_values=past_key_values,
             inputs_embeds=inputs_embeds,
             vision_feature_layer=vision_feature_layer,
             vision_feature_select_strategy=vision_feature_select_strategy,

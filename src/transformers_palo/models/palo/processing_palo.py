@@ -168,7 +168,12 @@ class PaloProcessor(ProcessorMixin):
         """See [`ProcessorMixin.apply_chat_template`].
 
         Rendered without tokenizing, the prompt has no BOS in it, as the original's has none: the processor adds it.
+
+        Raises:
+            ValueError: A message is not shaped as messages are, or has an image part without an image; it is named.
         """
+        images_elsewhere = kwargs.get("images") or (kwargs.get("processor_kwargs") or {}).get("images")
+        conversation = _well_formed(conversation, needs_images=tokenize and not images_elsewhere)
         output = super().apply_chat_template(conversation, *args, tokenize=tokenize, **kwargs)
         if tokenize:
             return output
@@ -210,6 +215,44 @@ class PaloProcessor(ProcessorMixin):
             image_kwargs = _tower_normalization(released.vision_tower)
             image_kwargs["do_pad"] = released.image_aspect_ratio in (None, "pad")
         return cls.from_config(config, tokenizer, **image_kwargs)
+
+
+_IMAGE_KEYS = ("image", "url", "path", "base64")
+
+
+def _well_formed(conversation: Any, needs_images: bool) -> Any:
+    """The conversation, or the list of them, without what Arrow puts where a part has no such field: `None`."""
+    if not conversation:
+        raise ValueError("The conversation is empty: expected a list of messages.")
+    if isinstance(conversation[0], (list, tuple)):
+        return [_well_formed(one, needs_images) for one in conversation]
+    return [_well_formed_message(message, f"Message {i}", needs_images) for i, message in enumerate(conversation, 1)]
+
+
+def _well_formed_message(message: Any, name: str, needs_images: bool) -> Any:
+    if not isinstance(message, dict):
+        raise ValueError(f"{name}: expected a dictionary with a role and a content, found {type(message).__name__}.")
+    content = message.get("content")
+    name = f"{name} ({message.get('role')})"
+    if content is None or isinstance(content, str):
+        return message
+    if not isinstance(content, (list, tuple)):
+        raise ValueError(f"{name}: expected a string or a list of parts as content, found {type(content).__name__}.")
+    parts = []
+    for part in content:
+        if not isinstance(part, dict) or "type" not in part:
+            raise ValueError(
+                f"{name}: expected parts such as {{'type': 'text', 'text': 'What is it?'}}, found {str(part)[:80]!r}."
+            )
+        part = {key: value for key, value in part.items() if value is not None}
+        given = [key for key in _IMAGE_KEYS if key in part]
+        if needs_images and part.get("type") == "image" and len(given) != 1:
+            raise ValueError(
+                f"{name}: expected an image part to have one of {', '.join(_IMAGE_KEYS)}, found "
+                f"{' and '.join(given) or 'none of them'}."
+            )
+        parts.append(part)
+    return {**message, "content": parts}
 
 
 def _check_counts(num_placeholders: int, num_images: int, where: str) -> None:

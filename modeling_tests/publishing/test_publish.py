@@ -4,7 +4,6 @@ Clients run with `HF_HUB_DISABLE_XET=1` (see hub_server.py): large files travel 
 """
 
 import json
-import os
 import pickle
 import re
 import shutil
@@ -14,76 +13,30 @@ import sys
 import threading
 import venv
 from dataclasses import replace
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
 import torch
 from huggingface_hub import HfApi, ModelCard, constants
-from hypothesis import given
-from hypothesis import strategies as st
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from transformers_palo import PaloForConditionalGeneration
-from transformers_palo.hub.checks import RepoFile, check_files
+from transformers_palo.hub.files import RepoFile
 from transformers_palo.hub.load_check import sample_picture as picture
-from transformers_palo.hub.publish import NotPublishableError, check_login, prepare, upload
+from transformers_palo.hub.publish import PICTURE_NAME, NotPublishableError, check_login, prepare, upload
 from transformers_palo.hub.remote_code import OLDEST_TRANSFORMERS, code_files
 
-from .card_metadata import card_errors
-from .conftest import GOLDEN, chat, read_json, tiny_model
-from .hub_server import TOKEN, HubServer
-from .test_model_card import a_card, results
+from ..card_metadata import card_errors
+from ..conftest import GOLDEN, chat, read_json, tiny_model
+from ..hub_server import READ_TOKEN, TOKEN
+from ..test_model_card import results
+from .conftest import SECRET
 
 
 PALO = Path(sys.executable).with_name("palo")
-PROJECT = Path(__file__).parents[1]
-# A secret that looks like one, put together so that this file holds none.
-SECRET = "hf_" + "aB3" * 12
-
-
-@pytest.fixture
-def hub():
-    with HubServer() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory, processor) -> Path:
-    """A model as training leaves it: shards, configs, processor, tokenizer, card."""
-    folder = tmp_path_factory.mktemp("trained") / "palo-tiny"
-    model = tiny_model()
-    model.save_pretrained(folder, max_shard_size="300KB")
-    processor.save_pretrained(folder)
-    a_card(license="apache-2.0").to_card().save(folder / "README.md")
-    return folder
-
-
-@pytest.fixture
-def folder(tiny, tmp_path) -> Path:
-    """A copy to spoil."""
-    return Path(shutil.copytree(tiny, tmp_path / "palo-tiny"))
-
-
-@pytest.fixture
-def api(hub, monkeypatch) -> HfApi:
-    """A client in this process, to which the same applies as to those that get `hub.environment`."""
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-    return HfApi(endpoint=hub.endpoint, token=TOKEN)
-
-
-@pytest.fixture
-def environment(hub, tmp_path) -> dict[str, str]:
-    """Of a process with a clean cache that knows no other Hub."""
-    return {**os.environ, **hub.environment, "HF_HOME": str(tmp_path / "clean"), "OMP_NUM_THREADS": "1"}
-
-
-@pytest.fixture
-def palo_publish(hub, api, here, monkeypatch):
-    """`palo publish` with some arguments, against the loopback Hub: exit code, standard output, standard error."""
-    monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
-    monkeypatch.setenv("HF_TOKEN", TOKEN)
-    return lambda *arguments: here("publish", *map(str, arguments))
+PROJECT = Path(__file__).parents[2]
 
 
 def run_python(python: Path | str, code: str, cwd: Path, environment: dict[str, str]) -> list[str]:
@@ -138,7 +91,7 @@ class TestPublished:
         assert len(commits) == 2 and not repo.private  # the Hub's own first one, and ours
         files = commits[-1].files
         sent = {path.name for path in folder.iterdir()}
-        assert files.keys() == sent | {".gitattributes"}
+        assert files.keys() == sent | {".gitattributes", PICTURE_NAME}
         assert len([name for name in sent if name.endswith(".safetensors")]) == 3
         for name in sent - {"README.md"}:
             assert files[name].content == (folder / name).read_bytes()
@@ -167,6 +120,8 @@ ask("user/palo-tiny", revision="experiment")
 print(sum(get_safetensors_metadata("user/palo-tiny").parameter_count.values()) == model.num_parameters())
 model.push_to_hub("user/pushed", max_shard_size="300KB")
 processor.push_to_hub("user/pushed")
+processor.tokenizer.push_to_hub("user/pushed-tokenizer")
+processor.image_processor.push_to_hub("user/pushed-images")
 ask("user/pushed")
 {example}
 """
@@ -174,6 +129,9 @@ ask("user/pushed")
         assert lines[:4] == [str(expected), str(greedy(folder, processor)), "True", str(expected)]
         assert lines[0] != lines[1]
         assert lines[4].strip()  # the example of the card
+        tokenizer = hub.repos["user/pushed-tokenizer"].branches["main"][-1].files
+        assert tokenizer["tokenizer.json"].content == (folder / "tokenizer.json").read_bytes()
+        assert "preprocessor_config.json" in hub.repos["user/pushed-images"].branches["main"][-1].files
         # The number of parameters is read from the first bytes of each shard.
         assert len(hub.ranges) >= 3
 
@@ -341,20 +299,46 @@ class TestBrokenConnections:
             -1
         ].files.keys()
 
-    @pytest.mark.parametrize("broken", ["PUT", "commit"])
-    def test_a_reset_connection(self, hub, api, folder, monkeypatch, broken):
-        """In the middle of a shard, or where everything has arrived and the commit is sent."""
+    STAGES = (
+        ("POST", "/api/validate-yaml"),
+        ("POST", "/api/repos/create"),
+        ("GET", "/api/models/user/palo-tiny"),
+        ("POST", "/api/models/user/palo-tiny/branch/v2"),
+        ("GET", "/api/models/user/palo-tiny/tree/v2"),
+        ("POST", "/api/models/user/palo-tiny/preupload/v2"),
+        ("POST", "/user/palo-tiny.git/info/lfs/objects/batch"),
+        ("PUT", "/lfs/*"),
+        ("POST", "/lfs/*/verify"),
+        ("POST", "/api/models/user/palo-tiny/commit/v2"),
+    )
+
+    @pytest.mark.parametrize("after", [False, True], ids=["before it arrives", "before its answer arrives"])
+    @pytest.mark.parametrize(("method", "path"), STAGES, ids=[path.split("/")[-1] or path for _, path in STAGES])
+    def test_a_reset_connection(self, hub, api, publication, monkeypatch, method, path, after):
+        """At every stage. Whatever was reached, the same again completes: one whole commit, nothing sent twice."""
         # huggingface_hub tries five times, with pauses that add up to half a minute.
         monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
-        publication = prepare(folder, "user/palo-tiny")
-        hub.interrupt(lambda method, path: method == broken or f"/{broken}/" in path)
-        with pytest.raises(OSError, match="Nothing is half published: run the same command again"):
-            upload(publication, api=api)
-        assert len(hub.repos["user/palo-tiny"].branches["main"]) == 1
+        asked = []
+        hub.interrupt(
+            lambda *request: request[0] == method and fnmatch(request[1], path) and not asked.append(request),
+            after=after,
+        )
+        with pytest.raises(OSError, match=r"127\.0\.0\.1|Nothing is half published: run the same command again"):
+            upload(publication, revision="v2", api=api)
+        assert asked
+        repo = hub.repos.get("user/palo-tiny")
+        commits = repo.branches.get("v2", ()) if repo else ()
+        assert len(commits) < 2 or (after and "/commit/" in path)
         hub.interrupt(None)
-        upload(publication, api=api)
-        assert len(hub.repos["user/palo-tiny"].branches["main"]) == 2
-        assert len(hub.lfs_uploads) == len(set(hub.lfs_uploads))
+        upload(publication, revision="v2", api=api)
+        _, commit = hub.repos["user/palo-tiny"].branches["v2"]
+        assert commit.files.keys() == {file.path for file in publication.files} | {".gitattributes"}
+        assert "PUT" in method or len(hub.lfs_uploads) == len(set(hub.lfs_uploads))
+
+    @pytest.fixture(scope="class")
+    def publication(self, tiny):
+        """What is sent does not change: checked once."""
+        return prepare(tiny, "user/palo-tiny")
 
     def test_a_short_break_is_nothing_that_users_notice(self, hub, api, folder, monkeypatch):
         monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
@@ -374,6 +358,38 @@ class TestBrokenConnections:
             check_login(HfApi(endpoint="http://127.0.0.1:9", token=TOKEN))
         assert "auth login" not in str(refused.value)
 
+    def test_a_token_that_may_only_read(self, hub, folder, palo_publish, monkeypatch):
+        monkeypatch.setenv("HF_TOKEN", READ_TOKEN)
+        code, _, err = palo_publish(folder, "user/palo-tiny")
+        assert code == 1 and "The token of user may read only: make one that may write" in err and err.count("\n") == 1
+        assert hub.repos == {}
+
+    def test_a_repository_that_one_may_not_write(self, hub, api, publication):
+        """A fine-grained token, of which one learns it here only."""
+        upload(publication, api=api)
+        with pytest.raises(
+            OSError, match=r"does not take user/palo-tiny: .*403.*it needs a token that may write there"
+        ):
+            upload(publication, api=HfApi(endpoint=hub.endpoint, token=READ_TOKEN))
+        assert len(hub.repos["user/palo-tiny"].branches["main"]) == 2
+
+    @pytest.mark.parametrize("change", ["written", "gone", "new"])
+    def test_files_that_change_after_the_check(self, hub, api, folder, change):
+        (folder / "notes.md").write_text("# Notes")
+        publication = prepare(folder, "user/palo-tiny")
+        if change == "new":
+            (folder / "later.md").write_text(SECRET)
+            upload(publication, api=api)
+            assert "later.md" not in hub.repos["user/palo-tiny"].branches["main"][-1].files
+            return
+        if change == "written":
+            (folder / "notes.md").write_text(SECRET)
+        else:
+            (folder / "notes.md").unlink()
+        with pytest.raises((OSError, ValueError), match=r"notes\.md"):
+            upload(publication, api=api)
+        assert len(hub.repos["user/palo-tiny"].branches["main"]) == 1
+
     def test_somebody_elses_name(self, hub, api, folder):
         with pytest.raises(OSError, match=r"does not take other/palo-tiny: .*403"):
             upload(prepare(folder, "other/palo-tiny"), api=api)
@@ -385,7 +401,7 @@ class TestCommand:
         assert code == 0, err
         assert hub.requests == []
         sizes = dict(re.findall(r"^(\S+) +([\d,]+) bytes$", out, flags=re.MULTILINE))
-        assert sizes.keys() == {path.name for path in folder.iterdir()} | code_files().keys()
+        assert sizes.keys() == {path.name for path in folder.iterdir()} | code_files().keys() | {PICTURE_NAME}
         shard = folder / "model-00001-of-00003.safetensors"
         assert sizes[shard.name] == f"{shard.stat().st_size:,}"
         card = ModelCard(out[out.index("---\n") :])
@@ -411,133 +427,6 @@ class TestCommand:
         assert code == 1
         assert f"The Hub at {hub.endpoint} does not know you" in err and "hf auth login" in err
         assert err.count("\n") == 1 and hub.repos == {}
-
-
-class TestChecks:
-    """What must not be published, and what merely looks so."""
-
-    def problems(self, folder: Path, **options) -> list[str]:
-        with pytest.raises(NotPublishableError) as refused:
-            prepare(folder, "user/palo-tiny", **options)
-        return refused.value.problems
-
-    @pytest.mark.parametrize(
-        ("name", "content", "problem"),
-        [
-            ("optimizer.pt", b"x", "optimizer.pt: the state of an optimizer"),
-            ("checkpoint-50/trainer_state.json", b"{}", "checkpoint-50: a checkpoint to resume training from"),
-            ("rng_state_0.pth", b"x", "rng_state_0.pth: the state of random number generators"),
-            ("notes.txt", pickle.dumps([1, 2]), "notes.txt: a pickle"),
-            ("old.bin", b"anything", "old.bin: a pickle"),
-            (".env", b"A=1", ".env: files of this name hold secrets"),
-            ("run.log", f"a\nexport HF_TOKEN={SECRET}\n".encode(), "run.log, line 2: a Hugging Face token (hf_aB3…)"),
-            ("run.log", b"password = 'correct-horse-battery'", "run.log: a password or key"),
-            (
-                "run.log",
-                b"read /home/me/coco/1.jpg",
-                "run.log, line 1: a path of this machine, '/home/me/coco/1.jpg'",
-            ),
-            (
-                "run.log",
-                rb"read C:\Users\me\1.jpg",
-                r"run.log, line 1: a path of this machine, 'C:\\Users\\me\\1.jpg'",
-            ),
-            ("a.json", b'{"x": [{"y": "/gpu7/me/data"}]}', "a.json, x[0].y: a path of this machine, '/gpu7/me/data'"),
-            ("a.yaml", b"data: /mnt/disk/coco", "a.yaml, line 1: a path of this machine, '/mnt/disk/coco'"),
-            ("array.npy", b"x", "array.npy: a pickle, or what may hold one"),
-            ("array.pkl.gz", b"x", "array.pkl.gz: a pickle"),
-            ("a.bin", b"PK\x03\x04", "a.bin: a pickle"),
-            ("latin.txt", f"caf\xe9 {SECRET}".encode("latin-1"), "latin.txt: a Hugging Face token (hf_aB3…)"),
-            ("a.txt", f"key {SECRET}".encode("utf-16"), "a.txt: a Hugging Face token (hf_aB3…)"),
-            ("a.txt", f"key {SECRET}".encode("utf-16-be"), "a.txt: a Hugging Face token (hf_aB3…)"),
-            ("a.json", b'{"/home/me/x": 1}', "a.json, a key: a path of this machine"),
-            ("x.safetensors", b"cut off", "x.safetensors: no whole safetensors file"),
-        ],
-    )
-    def test_are_named_with_what_was_found(self, folder, name, content, problem):
-        (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_bytes(content)
-        (found,) = self.problems(folder)
-        assert found.startswith(problem)
-
-    def test_a_pickle_by_another_name(self, folder):
-        torch.save({"a": torch.zeros(1)}, folder / "weights.dat")
-        assert self.problems(folder)[0].startswith("weights.dat: a pickle")
-
-    def test_the_state_of_an_optimizer_as_safetensors(self, folder):
-        save_file({"exp_avg.lm_head.weight": torch.zeros(2)}, folder / "extra.safetensors")
-        assert self.problems(folder) == ["extra.safetensors: the state of an optimizer; move it out of the folder"]
-
-    def test_a_path_in_what_a_weight_file_says_about_itself(self, folder):
-        save_file({"a": torch.zeros(2)}, folder / "extra.safetensors", metadata={"from": "/scratch/me/run"})
-        assert "'/scratch/me/run'" in self.problems(folder)[0]
-
-    def test_the_card_is_looked_at(self, folder):
-        (folder / "README.md").write_text(f"# Mine\n\nTrained in /home/me/runs with {SECRET}.\n")
-        secret, path = self.problems(folder)
-        assert secret.startswith("README.md, line 3: a Hugging Face token") and SECRET not in secret
-        assert path.startswith("README.md, line 3: a path of this machine, '/home/me/runs'")
-
-    def test_ones_own_token_is_found_whatever_it_looks_like(self, folder, monkeypatch):
-        monkeypatch.setenv("HF_TOKEN", "api_org_short")
-        (folder / "run.log").write_text("login api_org_short ok")
-        (found,) = self.problems(folder)
-        assert found.startswith("run.log: your own Hugging Face token (api_or…)")
-
-    @given(
-        before=st.text(max_size=20),
-        after=st.text(max_size=20),
-        secret=st.sampled_from([SECRET, "ghp_" + "a1B2" * 9, "AKIA" + "Z" * 16, "sk-proj-" + "x9" * 12]),
-        name=st.sampled_from(["README.md", "config.json", "run.log", "deep/folder/notes.txt"]),
-    )
-    def test_a_secret_is_found_wherever_it_stands_and_is_not_spread(self, before, after, secret, name):
-        found = check_files([RepoFile(name, f"{before} {secret} {after}".encode("utf-8", "ignore"))])
-        if b"\0" in f"{before}{after}".encode("utf-8", "ignore"):
-            return  # no text
-        assert any(f"({secret[:6]}…)" in problem for problem in found)
-        assert not any(secret in problem for problem in found)
-
-    def test_ones_own_token_is_found_in_other_encodings(self, monkeypatch):
-        monkeypatch.setenv("HF_TOKEN", "api_org_short")
-        for encoding in ("latin-1", "utf-16", "utf-16-le"):
-            assert check_files([RepoFile("run.log", "é api_org_short".encode(encoding))])
-
-    def test_a_token_is_asked_for_once_a_file(self, monkeypatch):
-        """Asking reads a file: for every line of a tokenizer it took seconds."""
-        asked = []
-        monkeypatch.setattr("transformers_palo.hub.checks.get_token", lambda: asked.append(1))
-        assert check_files([RepoFile("merges.txt", b"a b\n" * 1000)]) == []
-        assert len(asked) == 1
-
-    def test_every_problem_is_named_at_once(self, folder):
-        (folder / "optimizer.pt").write_bytes(b"x")
-        (folder / "run.log").write_text("/root/x")
-        (folder / "processor_config.json").unlink()
-        assert len(self.problems(folder)) == 3
-
-    def test_addresses_and_words_are_no_paths(self, folder):
-        lines = [
-            "See https://huggingface.co/home/x, [docs](docs/home/a.md), 3/4, and/or, ../data/x, </data/>, ~5B, a/mnt/b",
-            "#!/usr/bin/env python",
-            r"'Q:\nWhat?\nA:\n'",
-            "https://x.test/a?password=short",
-            "Clear ~/.cache/huggingface, then docker run -v /data/models:/models with /usr/bin/python3",
-            "Show it /content/photo.jpg, with access_token=YOUR_HUGGING_FACE_TOKEN_HERE",
-        ]
-        (folder / "optimizer_guide.md").write_text("# How to tune")
-        (folder / "notes.md").write_text("\n".join(lines))
-        assert prepare(folder, "user/palo-tiny").answer is not None
-
-    def test_what_tools_leave_stays_at_home(self, folder):
-        for name in (".git/config", ".cache/huggingface/x", "__pycache__/a.pyc", ".DS_Store"):
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_text("x")
-        assert not any(file.path.startswith((".", "__")) for file in prepare(folder, "user/palo-tiny").files)
-
-    def test_the_folder_is_left_as_it_was(self, folder):
-        before = {path: path.read_bytes() for path in folder.iterdir()}
-        prepare(folder, "user/palo-tiny", with_code=True)
-        assert {path: path.read_bytes() for path in folder.iterdir()} == before
 
 
 class TestLoads:
@@ -635,6 +524,36 @@ class TestCard:
         (folder / "README.md").write_text(str(card))
         (folder / "evaluation_results.json").write_text(json.dumps(results(ur=results()["languages"]["hi"])))
         assert len(ModelCard(prepare(folder, "user/palo-tiny").card).data.eval_results) == 5
+
+    @pytest.mark.parametrize("with_code", [False, True])
+    def test_it_shows_what_this_very_model_said(self, folder, processor, with_code):
+        publication = prepare(folder, "user/palo-tiny", with_code=with_code)
+        card = ModelCard(publication.card)
+        assert [example["example_title"] for example in card.data.widget] == ["English", "Chinese", "Hindi", "Spanish"]
+        (example,) = (file for file in publication.files if file.path == PICTURE_NAME)
+        with Image.open(example.open()) as shown:
+            inputs = processor.apply_chat_template(
+                [chat(example["text"], shown)[0] for example in card.data.widget[2:3]],
+                add_generation_prompt=True,
+                tokenize=True,
+                return_dict=True,
+                return_tensors="pt",
+            )
+        output = PaloForConditionalGeneration.from_pretrained(folder).generate(
+            **inputs, max_new_tokens=32, do_sample=False
+        )
+        said = processor.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True).strip()
+        assert card.data.widget[2]["output"]["text"].removesuffix(" …") == said
+        assert f"| ![Hindi]({PICTURE_NAME}) | {card.data.widget[2]['text']} |" in card.text
+        assert card_errors(str(card)) == []
+
+    def test_examples_of_ones_own_stay(self, folder):
+        card = ModelCard.load(folder / "README.md")
+        card.data.widget = [{"src": "a.png", "text": "What?"}]
+        card.save(folder / "README.md")
+        publication = prepare(folder, "user/palo-tiny")
+        assert ModelCard(publication.card).data.widget == [{"src": "a.png", "text": "What?"}]
+        assert PICTURE_NAME not in [file.path for file in publication.files]
 
     def test_a_byte_order_mark_hides_no_metadata(self, folder):
         (folder / "README.md").write_bytes(b"\xef\xbb\xbf---\nlicense: mit\n---\n# Mine\n")
