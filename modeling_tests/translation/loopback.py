@@ -3,8 +3,8 @@
     python -m modeling_tests.translation.loopback --log LOG [--latency S] [--faults SHARE] [--content-faults SHARE] [--key KEY] [--phrases FILE]
         [--batch-faults SHARE] [--batch-polls N] [--batch-resets 1] [--batch-forbids 1] [--batch-most N]
 
-It prints its port. Its "translations" are no translations: each word becomes letters of the target's script (in Urdu some
-word), made from the word itself, numbers and marks stay; that passes the checks, and the same text gives the same answer in every
+It prints its port. Its "translations" are no translations: each word becomes letters of the target's script (in Arabic and
+Urdu some word), made from the word itself, numbers and marks stay; that passes the checks, and the same text gives the same answer in every
 process. Texts in a file of phrases (language -> English -> translation) are given from there. Faults of transport strike
 a request when it comes for the first or second time, by chance out of its hash; faults of content stay with the request,
 as a model's would.
@@ -34,16 +34,19 @@ _ALPHABETS = {
     "Chinese": "的是在有人他这中大来上国个到说们为子和你地出道也时",
     "English": "abcdefghijklmnopqrstuvwxyz",
 }
-# Letters put together by chance read like Persian, whatever letters they are: only words read like Urdu.
+# Letters put together by chance read like Persian, whatever letters they are: only words read like Arabic or Urdu.
 _WORDS = {
+    "Arabic": "في على هذا هذه مع بيت شارع ناس صورة طاولة كرسي شجرة ماء سماء طفل امرأة رجل سيارة قطة نافذة باب كتاب أبيض أزرق أحمر أخضر أصفر كبير "
+    "صغير تحت فوق أمام خلف".split(),
     "Urdu": "ہے میں اور یہ ہیں ساتھ گھر سڑک لوگ تصویر میز کرسی درخت پانی آسمان بچہ عورت آدمی گاڑی بلی کھڑکی دروازہ کتاب سفید نیلا سرخ سبز "
-    "پیلا بڑا چھوٹا نیچے سامنے پیچھے کھڑا".split()
+    "پیلا بڑا چھوٹا نیچے سامنے پیچھے کھڑا".split(),
 }
 
 
 def pseudo_translation(text: str, language: str) -> str:
     """Letters of another script, or another word, for each word; masks, numbers and marks stay."""
-    alphabet, words = _ALPHABETS.get(language, ""), _WORDS.get(language)
+    words = _WORDS.get(language)
+    alphabet = "" if words else _ALPHABETS[language]
 
     def word(match: re.Match[str]) -> str:
         if words is not None:
