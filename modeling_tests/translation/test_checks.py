@@ -35,8 +35,8 @@ def reasons(english: str, translation: str, code: str, **more) -> list[str]:
 def test_broken_sentences_are_told_with_their_reason_and_good_ones_pass(code):
     good = [one for one in GOOD if one["language"] == code]
     broken = [one for one in BROKEN if one["language"] == code]
-    assert len(good) == 100
-    assert len(broken) >= 100
+    assert len(good) == (60 if code == "de" else 100)  # German joined later
+    assert len(broken) >= len(good)
     alarms = [one["translation"] for one in good if reasons(one["english"], one["translation"], code)]
     assert alarms == []
     told = [one for one in broken if one["reason"] in reasons(one["english"], one["translation"], code)]
@@ -154,6 +154,12 @@ def test_a_model_that_was_cut_off():
         ("Seventy-five runners.", "Soixante-quinze coureurs.", "fr"),
         ("Twenty-one birds.", "واحد وعشرون طائرًا.", "ar"),
         ("There are thirty-seven boats.", "यहाँ सैंतीस नावें हैं।", "hi"),
+        # German says units before tens and counts half hours up to the next.
+        ("There are 25 people.", "Es sind fünfundzwanzig Personen.", "de"),
+        ("About 200 people, half of them women.", "Etwa zweihundert Personen, die Hälfte davon Frauen.", "de"),
+        ("The clock shows half past three.", "Die Uhr zeigt halb vier.", "de"),
+        ("A castle of the 19th century.", "Eine Burg aus dem 19. Jahrhundert.", "de"),
+        ("1,500 people, 2.5 million trees.", "1.500 Menschen, 2,5 Millionen Bäume.", "de"),
     ],
 )
 def test_the_same_number_in_another_writing(english, translation, code):
@@ -385,6 +391,53 @@ class TestMeasure:
         assert said in message
 
 
+class TestGerman:
+    """What is not to be taken for English, and what is."""
+
+    @pytest.mark.parametrize(
+        ("english", "translation"),
+        [
+            ("What is the warm land like?", "Wie ist das warme Land, was sieht man, und was ist wild?"),
+            ("The laptop and the mouse are on the desk.", "Laptop und Maus stehen auf dem Schreibtisch."),
+            ("Person A stands still, so the band sang.", "Person A steht still, so sang die Band."),
+            ("The restaurant is small, modern and elegant.", "Das Restaurant ist klein, modern und elegant."),
+            ("Baseball", "Baseball"),
+            ("The sign reads 'Main Street'.", "Auf dem Schild steht „Main Street“."),
+        ],
+    )
+    def test_words_of_both(self, english, translation):
+        assert reasons(english, translation, "de") == []
+
+    @pytest.mark.parametrize(
+        ("translation", "reason"),
+        [
+            ("Die bridge ist sehr alt.", "untranslated"),
+            ("Die Brücke is very alt.", "untranslated"),
+            ("De brug is erg oud en staat op het water.", "untranslated"),
+            ("Broen er meget gammel og står på vandet ved en sø.", "wrong_language"),
+        ],
+    )
+    def test_other_languages(self, translation, reason):
+        english = "The bridge is very old and stands in the water."
+        assert reason in reasons(english, translation, "de")
+
+    def test_quotes(self):
+        assert repair('Er sagte "Hallo" und ging.', TARGETS["de"])[0] == "Er sagte „Hallo“ und ging."
+
+    def test_no_language_of_the_model(self):
+        from transformers_palo.languages import LANGUAGES
+        from transformers_palo.translation.targets import get_target
+
+        assert get_target("german") is TARGETS["de"]
+        assert TARGETS["de"].language not in LANGUAGES
+
+    @pytest.mark.parametrize(
+        "text", ["Das Mädchen sitzt in der Zeitung.", "Leute, die Auto fahren, ein Sprung, die Hunde, den Stühlen."]
+    )
+    def test_right_genders_are_not_suspect(self, text):
+        assert find_flags("", text, TARGETS["de"]) == []
+
+
 class TestFlags:
     @pytest.mark.parametrize(
         ("translation", "code", "suspect"),
@@ -395,6 +448,8 @@ class TestFlags:
             ("هناك سيارة أحمر.", "ar", "سيارة أحمر"),
             ("سڑک پر بڑا گاڑی ہے۔", "ur", "بڑا گاڑی"),
             ("Il y a une voiture vert.", "fr", "une voiture vert"),
+            ("Die Katze liegt auf einem Zeitung.", "de", "einem Zeitung"),
+            ("Da sitzt eine Hund.", "de", "eine Hund"),
         ],
     )
     def test_gender(self, translation, code, suspect):

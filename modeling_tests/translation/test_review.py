@@ -440,3 +440,173 @@ def test_the_page_in_a_browser(run, page_url, tmp_path):
         text if n else f"<image>\n{text}" for n, (_, text) in enumerate(CONVERSATIONS[0][1:4])
     ]
     assert edit.seconds > 0
+
+
+def annotated(
+    tasks: list[dict], who: str | int, said: dict[tuple[int, int], dict], seconds: float = 30.0
+) -> list[dict]:
+    """Label Studio's export: tasks with what one annotator said, `{(position, turn): {"edited", "verdict", "reason"}}`."""
+    exported = []
+    for number, task in enumerate(tasks, start=1):
+        words = said.get((task["data"]["position"], task["data"]["turn"]))
+        if words is None:  # the export leaves out what nobody annotated
+            continue
+        (prefilled,) = task["predictions"][0]["result"]
+        texts = {"edited": prefilled["value"]["text"][0], "reason": "", **words}
+        result = [
+            {"from_name": name, "to_name": "english", "type": "textarea", "value": {"text": [texts[name]]}}
+            for name in ("edited", "reason")
+            if texts[name]
+        ]
+        choice = {"choices": [texts["verdict"]]}
+        result.append({"from_name": "verdict", "to_name": "english", "type": "choices", "value": choice})
+        annotation = {"completed_by": who, "was_cancelled": False, "lead_time": seconds, "result": result}
+        exported.append({"id": number, "data": task["data"], "annotations": [annotation]})
+    return exported
+
+
+EVERY_TURN = {(0, number): {"verdict": "accept"} for number in (1, 2, 3, 4)}
+CORRECTED = "جی ہاں، وہاں ایک بڑی دیوار اور پتھر کا ایک پل ہے۔"
+
+
+class TestLabelStudio:
+    @pytest.fixture
+    def tasks(self, run, tmp_path) -> list[dict]:
+        assert export_reviews(run, "ur", 10, 0, tmp_path / "ur.json", "label-studio", "https://a.org/") == 3
+        return json.loads((tmp_path / "ur.json").read_text(encoding="utf-8"))
+
+    def test_what_a_reviewer_sees(self, tasks, tmp_path):
+        import xml.etree.ElementTree as ElementTree
+
+        config = ElementTree.parse(tmp_path / "ur.config.xml").getroot()
+        shown = {tag.get("value")[1:] for tag in config.iter() if (tag.get("value") or "").startswith("$")}
+        assert {"image", "english", "context", "flags"} <= shown
+        controls = {tag.get("name"): tag for tag in config.iter() if tag.get("toName")}
+        assert controls.keys() == {"edited", "verdict", "reason"}
+        assert [choice.get("value") for choice in controls["verdict"]] == ["accept", "edit", "reject"]
+        assert config.find("View").get("className") == "right-to-left"
+        assert len(tasks) == 8
+        assert all(shown <= task["data"].keys() for task in tasks)
+        fourth = tasks[3]
+        assert fourth["data"]["flags"] == "gender_agreement"
+        assert fourth["data"]["image"] == "https://a.org/china.jpg"
+        assert fourth["data"]["context"].count("=> ") == 3
+        (prefilled,) = fourth["predictions"][0]["result"]
+        assert prefilled["value"]["text"] == [fourth["data"]["translation"]]
+        assert (prefilled["from_name"], prefilled["to_name"]) == ("edited", "english")
+
+    def test_what_reviewers_said(self, run, tasks, tmp_path):
+        asha = EVERY_TURN | {(0, 4): {"edited": CORRECTED, "verdict": "edit"}, (1, 1): {"verdict": "accept"}}
+        bilal = {(0, 2): {"verdict": "reject", "reason": "unnatural"}}
+        export = annotated(tasks, {"id": 1, "email": "asha@a.org"}, asha) + annotated(tasks, 2, bilal)
+        export[0]["annotations"].append({"was_cancelled": True, "result": [], "completed_by": 3})
+        path = write_records(tmp_path / "export.json", export)
+        # Asha has said nothing of the second turn of photo-1 yet.
+        assert import_reviews(run, path) == (2, 1)
+        first, second = ReviewStore(run).of_language("ur")[0]
+        assert (first.reviewer, first.verdict, second.reviewer, second.verdict) == (
+            "2",
+            "reject",
+            "asha@a.org",
+            "edit",
+        )
+        assert second.translation[3] == CORRECTED
+        assert second.seconds == pytest.approx(4 * 30)
+        assert first.reason == "unnatural"
+        assert ReviewStore(run).decisions("ur").keys() == {0}
+
+    def test_nothing_is_overwritten(self, run, tmp_path):
+        (tmp_path / "ur.config.xml").write_text("mine")
+        with pytest.raises(FileExistsError, match=r"ur.config.xml exists already"):
+            export_reviews(run, "ur", 10, 0, tmp_path / "ur.json", "label-studio")
+        assert [path.name for path in tmp_path.glob("*ur*")] == ["ur.config.xml"]
+
+    def test_an_export_with_a_byte_order_mark(self, run, tasks, tmp_path):
+        path = write_records(tmp_path / "export.json", annotated(tasks, 1, EVERY_TURN))
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+        assert import_reviews(run, path) == (1, 0)
+
+    def test_blank_ends_that_a_text_area_takes_away_are_no_edit(self, run, tasks, tmp_path):
+        said = {key: {"verdict": "edit"} for key in EVERY_TURN}
+        export = annotated(tasks, 1, said)
+        result = export[0]["annotations"][0]["result"]
+        result[0]["value"]["text"] = [f"{tasks[0]['data']['translation']} \n"]
+        assert import_reviews(run, write_records(tmp_path / "export.json", export)) == (1, 0)
+        assert ReviewStore(run).decisions("ur")[0].verdict == "accept"
+
+    @pytest.mark.parametrize(
+        ("change", "complaint"),
+        [
+            (
+                lambda task: task["data"].update(translation="other"),
+                "task 1: expected a translation of .* found another",
+            ),
+            (lambda task: task["data"].pop("turn"), "task 1: expected language, position, turn"),
+            (lambda task: task.pop("annotations"), "task 1: expected a list 'annotations'"),
+            (lambda task: task["data"].update(position=99), "found another"),
+            (lambda task: task["annotations"][0]["result"][0]["value"].update(text=["کیا؟"]), "placeholder_lost"),
+            (lambda task: task["annotations"][0].update(completed_by=None), "expected who reviewed it"),
+        ],
+    )
+    def test_a_wrong_task_keeps_everything_out(self, run, tasks, tmp_path, change, complaint):
+        export = annotated(tasks, 1, EVERY_TURN)
+        change(export[0])
+        with pytest.raises(ValueError, match=complaint):
+            import_reviews(run, write_records(tmp_path / "export.json", export))
+        assert not ReviewStore(run).decisions("ur")
+
+    @pytest.mark.parametrize(("text", "complaint"), [("[{}]", "found neither"), ("[{", "found a damaged file")])
+    def test_other_json(self, run, tmp_path, text, complaint):
+        (tmp_path / "export.json").write_text(text)
+        with pytest.raises(ValueError, match=complaint):
+            import_reviews(run, tmp_path / "export.json")
+
+
+class TestArgilla:
+    def test_there_and_back(self, run, tmp_path):
+        out = tmp_path / "ur"
+        assert export_reviews(run, "ur", 10, 0, out, "argilla", "https://a.org/") == 3
+        settings = json.loads((out / ".argilla" / "settings.json").read_text(encoding="utf-8"))
+        records = json.loads((out / "records.json").read_text(encoding="utf-8"))
+        assert len(records) == 8
+        fields = {field["name"]: field["required"] for field in settings["fields"]}
+        properties = {one["name"] for one in settings["metadata"]}
+        for record in records:
+            assert {name for name, required in fields.items() if required} <= record["fields"].keys() <= fields.keys()
+            assert record["metadata"].keys() == properties
+        assert records[3]["fields"]["flags"] == "gender_agreement"
+        assert len({record["id"] for record in records}) == 8
+        for record in records[:4]:
+            edited = CORRECTED if record["metadata"]["turn"] == 4 else record["suggestions"]["edited"]["value"]
+            verdict = "edit" if edited == CORRECTED else "accept"
+            record["responses"] = {
+                "edited": [{"value": edited, "user_id": "u1"}, {"value": None, "user_id": "u2"}],
+                "verdict": [{"value": verdict, "user_id": "u1"}, {"value": "reject", "user_id": "u2"}],
+            }
+        write_records(out / "records.json", records)
+        assert import_reviews(run, out) == (2, 0)
+        reviews = {review.reviewer: review for review in ReviewStore(run).of_language("ur")[0]}
+        assert (reviews["u1"].verdict, reviews["u2"].verdict) == ("edit", "reject")
+        assert reviews["u1"].translation[3] == CORRECTED
+
+    def test_images_without_an_address_are_left_out(self, run, tmp_path):
+        export_reviews(run, "ur", 10, 0, tmp_path / "ur", "argilla")
+        records = json.loads((tmp_path / "ur" / "records.json").read_text(encoding="utf-8"))
+        assert not any("image" in record["fields"] for record in records)
+
+    def test_records_of_something_else(self, run, tmp_path):
+        path = write_records(tmp_path / "records.json", [{"fields": {}, "metadata": {}, "responses": {}}])
+        with pytest.raises(ValueError, match="record 1: expected metadata, suggestions and responses"):
+            import_reviews(run, path)
+
+
+@pytest.mark.parametrize("format", ["label-studio", "argilla"])
+def test_the_command_for_tools(run, tmp_path, here, format):
+    options = ["--language", "ur", "--format", format, "--out", tmp_path / "out.json", "--image-url", "https://a.org/"]
+    code, out, _ = here("translate", "review", "export", run, *options)
+    assert (code, "Wrote 3 records" in out) == (0, True)
+    code, _, err = here("translate", "review", "export", run, *options)
+    assert (code, "out.json exists already" in err) == (1, True)
+    code, out, _ = here("translate", "review", "import", run, tmp_path / "out.json")
+    # Nobody has said anything: Label Studio's tasks are no export of annotations.
+    assert (code, "0 records reviewed" in out) == ((1, False) if format == "label-studio" else (0, True))

@@ -23,7 +23,9 @@ import typer
 
 app = typer.Typer(no_args_is_help=True)
 review = typer.Typer(no_args_is_help=True, help="Let native speakers review a run: in a spreadsheet or on a web page.")
+batch = typer.Typer(no_args_is_help=True, help="The batches that 'palo translate run --batch' sent.")
 app.add_typer(review, name="review")
+app.add_typer(batch, name="batch")
 
 # What the extra of that name brings.
 _NEEDED = ("openai", "lingua")
@@ -31,6 +33,14 @@ _NEEDED = ("openai", "lingua")
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
 Code = Annotated[str, typer.Option(help="Code of the target language.")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same choice.")]
+
+
+class ReviewFormat(StrEnum):
+    """What reviewers work with."""
+
+    csv = "csv"
+    label_studio = "label-studio"
+    argilla = "argilla"
 
 
 class FinetuneFormat(StrEnum):
@@ -80,6 +90,12 @@ def run(
     price_prompt: Annotated[float | None, typer.Option(min=0, help="Dollars for a million prompt tokens.")] = None,
     price_completion: Annotated[float | None, typer.Option(min=0, help="The same for completion tokens.")] = None,
     estimate: Annotated[bool, typer.Option("--estimate", help="Say tokens and cost, and send nothing.")] = False,
+    batch: Annotated[
+        bool, typer.Option("--batch", help="Through OpenAI's Batch API: half the price, answers within a day.")
+    ] = False,
+    wait: Annotated[
+        bool, typer.Option(help="With --batch: until all is done, or only send what can be sent now.")
+    ] = True,
 ) -> None:
     """Translate records; interrupted at any moment, the same command goes on where it was.
 
@@ -91,7 +107,7 @@ def run(
     from ..llm import Endpoint, Prices
     from ..translation.estimate import estimate as estimate_job
     from ..translation.estimate import estimate_table
-    from ..translation.run import Job, translate_file
+    from ..translation.run import Batching, Job, translate_file
     from ..translation.store import Shard
 
     job = Job(
@@ -109,6 +125,7 @@ def run(
     prices = None
     if price_prompt is not None or price_completion is not None:
         prices = Prices(price_prompt or 0.0, price_completion or 0.0)
+        prices = prices.of_batches if batch else prices
     if estimate:
         typer.echo(estimate_table(estimate_job(job), prices))
         return
@@ -119,7 +136,7 @@ def run(
         tokens_per_minute=tokens_per_minute,
         timeout=timeout,
     )
-    summary = translate_file(job, endpoint, prices)
+    summary = translate_file(job, endpoint, prices, Batching(wait) if batch else None)
     for language in sorted(summary.accepted | summary.rejected | summary.unanswered):
         typer.echo(f"{language}: {summary.accepted[language]:,} accepted, {summary.rejected[language]:,} rejected")
     typer.echo(summary.usage.describe(prices))
@@ -128,6 +145,39 @@ def run(
             f"{waiting:,} of the translations have no answer yet ({_named(summary.unanswered_ids)}; {summary.why_unanswered}): "
             "run the same command again."
         )
+
+
+@batch.command()
+def status(run: Run) -> None:
+    """Ask what has become of the batches of a run, and change nothing.
+
+    Example:  palo translate batch status run
+    """
+    from ..translation.batches import batch_status
+
+    typer.echo(batch_status(run))
+
+
+@batch.command()
+def collect(run: Run) -> None:
+    """Write the answers of batches that have ended into the journal; 'palo translate run' goes on with them.
+
+    Example:  palo translate batch collect run
+    """
+    from ..translation.batches import collect_batches
+
+    typer.echo(collect_batches(run))
+
+
+@batch.command()
+def cancel(run: Run) -> None:
+    """Stop the batches of a run that are under way; what they have answered can still be collected.
+
+    Example:  palo translate batch cancel run
+    """
+    from ..translation.batches import cancel_batches
+
+    typer.echo(cancel_batches(run))
 
 
 @app.command()
@@ -178,6 +228,33 @@ def compare(
     typer.echo(comparison_text(compare_runs(first, second, seed)))
 
 
+@app.command(name="back-translate")
+def back_translate(
+    run: Run,
+    language: Code,
+    model: Annotated[str, typer.Option(help="Who translates back, as the endpoint calls it.")],
+    base_url: Annotated[
+        str, typer.Option(help="An OpenAI-compatible endpoint; its key, if it wants one, is OPENAI_API_KEY.")
+    ] = "https://api.openai.com/v1",
+    sample: Annotated[int, typer.Option(min=1, help="How many records.")] = 1000,
+    seed: Seed = 0,
+    concurrency: Annotated[int, typer.Option(min=1, help="Requests at a time.")] = 64,
+) -> None:
+    """Translate a sample back into English and say how much of the English comes back (chrF), the lowest first.
+
+    Example:  palo translate back-translate run --language hi --base-url http://localhost:8000/v1 --model Qwen/Qwen3-32B
+    """
+    from ..llm import Endpoint
+    from ..translation.back_translation import FOLDER, back_translate, back_translation_text
+
+    endpoint = Endpoint(base_url, concurrency=concurrency)
+    result = back_translate(run, language, model, endpoint, sample, seed)
+    typer.echo(back_translation_text(result, run / FOLDER / f"{language}.jsonl"))
+    typer.echo(f"\n{result.usage.describe()}")
+    if result.unanswered:
+        raise RuntimeError(f"{result.unanswered:,} of the records have no answer yet: run the same command again.")
+
+
 @app.command()
 def build(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Runs, or the shards of one.")],
@@ -214,9 +291,15 @@ def _named(ids: dict[str, str]) -> str:
 def export(
     run: Run,
     language: Code,
-    out: Annotated[Path, typer.Option(help="The CSV file to write.")],
+    out: Annotated[Path, typer.Option(help="The file to write; for Argilla a folder.")],
     sample: Annotated[int, typer.Option(min=1, help="How many records.")] = 1000,
     seed: Seed = 0,
+    format: Annotated[
+        ReviewFormat, typer.Option(help="A spreadsheet, Label Studio's tasks or Argilla's dataset.")
+    ] = ReviewFormat.csv,
+    image_url: Annotated[
+        str, typer.Option(help="What stands before the images' names in Label Studio and Argilla.")
+    ] = "",
 ) -> None:
     """Write a sample for a reviewer's spreadsheet, even over kinds of records, flagged and not.
 
@@ -224,13 +307,16 @@ def export(
     """
     from ..translation.review_files import export_reviews
 
-    typer.echo(f"Wrote {export_reviews(run, language, sample, seed, out):,} records to {out}")
+    count = export_reviews(run, language, sample, seed, out, format.value, image_url)
+    typer.echo(f"Wrote {count:,} records to {out}")
 
 
 @review.command(name="import")
 def import_(
     run: Run,
-    path: Annotated[Path, typer.Argument(metavar="FILE", help="The CSV file, filled in.")],
+    path: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The CSV file filled in, Label Studio's JSON, Argilla's records.")
+    ],
     reviewer: Annotated[str | None, typer.Option(help="Who reviewed, where the file does not say.")] = None,
 ) -> None:
     """Read a filled-in sample: all of it, or nothing if a row is wrong.

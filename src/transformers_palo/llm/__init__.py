@@ -13,6 +13,7 @@
 # limitations under the License.
 """Asking language models behind any OpenAI-compatible endpoint."""
 
+from .batch import BatchClient, UnderWayError, open_batches
 from .chat import ChatRequest, Reply
 from .client import ChatClient, Endpoint
 from .errors import EndpointError, FatalEndpointError, RefusedRequestError, RetryableEndpointError, UnansweredError
@@ -21,6 +22,7 @@ from .usage import Prices, ProgressLine, Usage
 
 
 __all__ = [
+    "BatchClient",
     "ChatClient",
     "ChatRequest",
     "Endpoint",
@@ -34,5 +36,7 @@ __all__ = [
     "Reply",
     "RetryableEndpointError",
     "UnansweredError",
+    "UnderWayError",
     "Usage",
+    "open_batches",
 ]

@@ -112,8 +112,15 @@ def _from_connection(error: "openai.APIConnectionError", base_url: str) -> Retry
 
 
 def _from_status(error: "openai.APIStatusError", base_url: str) -> EndpointError:
-    status, code = error.status_code, str(error.code)
-    message = error.message if len(error.message) <= _LONGEST_MESSAGE else f"{error.message[:_LONGEST_MESSAGE]}..."
+    return from_status(error.status_code, error.message, error.code, error.param, error.response.headers, base_url)
+
+
+def from_status(
+    status: int, message: str, code: str | None, param: str | None, headers: Mapping[str, str], base_url: str
+) -> EndpointError:
+    """Sort an answer that is none, be it to a request or to one of a batch."""
+    code = str(code)
+    message = message if len(message) <= _LONGEST_MESSAGE else f"{message[:_LONGEST_MESSAGE]}..."
     said = f"{base_url} answered {status}: {message}"
     if code in _NO_MONEY:
         return FatalEndpointError(f"{said} ({_WHAT_TO_DO[402]})")
@@ -122,9 +129,9 @@ def _from_status(error: "openai.APIStatusError", base_url: str) -> EndpointError
     if status == 403 and code in _NOT_SERVED:
         return FatalEndpointError(f"{said} ({USE_ANOTHER_KEY})")
     if status in _RETRYABLE_STATUS or status >= 500:
-        return RetryableEndpointError(said, str(status), retry_after(error.response.headers))
+        return RetryableEndpointError(said, str(status), retry_after(headers))
     unsupported = code.startswith("unsupported")
-    return RefusedRequestError(said, str(error.param) if unsupported else None, doubtful=status == 403)
+    return RefusedRequestError(said, str(param) if unsupported else None, doubtful=status == 403)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

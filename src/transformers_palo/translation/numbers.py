@@ -246,6 +246,8 @@ def _said_otherwise(source: str) -> frozenset[float]:
         minute, hours = (
             _english_words(word) | ({float(word)} if word.isdigit() else set()) for word in (minutes, hour)
         )
+        if minutes == "half":  # half past three is halb vier
+            values |= {value + 1 for value in hours}
         if hours and side not in ("past", "after"):
             values |= {60 - value for value in minute} | {value - 1 for value in hours}
             values |= {11.0 + value for value in hours}

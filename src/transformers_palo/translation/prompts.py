@@ -143,7 +143,7 @@ class Prompter:
                 *self._glossary_section(data),
                 f"Translate each text of this conversation into {self.target.language.name}. Reply with a JSON object "
                 f'{{"turns": [...]}} that holds the {len(turns)} translations in their order.',
-                _section("TEXT", data),
+                section("TEXT", data),
             ]
         )
         request = self._request({"role": "user", "content": content}, len(data), room=1)
@@ -157,12 +157,12 @@ class Prompter:
         parts = self._glossary_section(turn.english)
         if earlier:
             lines = [f"{turn.role}: {turn.english}\n=> {turn.translation}" for turn in earlier]
-            parts += ["The conversation so far, for context only:", _section("CONTEXT", "\n".join(lines))]
+            parts += ["The conversation so far, for context only:", section("CONTEXT", "\n".join(lines))]
         if rejected is not None:
             told = " ".join(dict.fromkeys(_REASONS[finding.reason] for finding in rejected.findings))
-            parts += [f"Your last translation was not accepted. {told}", _section("REJECTED", rejected.text)]
+            parts += [f"Your last translation was not accepted. {told}", section("REJECTED", rejected.text)]
         parts.append(f"Translate {_ROLES.get(turn.role, 'this text')} into {self.target.language.name}.")
-        parts.append(_section("TEXT", turn.english))
+        parts.append(section("TEXT", turn.english))
         return "\n\n".join(parts)
 
     def _glossary_section(self, text: str) -> list[str]:
@@ -176,7 +176,7 @@ class Prompter:
         return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()[:16]
 
 
-def _section(name: str, text: str) -> str:
+def section(name: str, text: str) -> str:
     """Text between markers that it cannot contain: their number is a hash of the text, and is looked for in it."""
     seal = hashlib.sha256(text.encode()).hexdigest()[:12]
     while seal in text:

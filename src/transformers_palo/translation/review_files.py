@@ -24,6 +24,7 @@ from typing import Any
 from .checks import check_translation
 from .damage import DAMAGED, check_characters
 from .results import Translated, open_run, read_accepted
+from .review_tools import turns_to_review, write_argilla, write_label_studio
 from .store import refuse_to_overwrite, written_whole
 from .targets import get_target
 
@@ -74,14 +75,31 @@ def _even_share(strata: Sequence[Sequence[int]], count: int) -> list[int]:
     return taken[:count]
 
 
-def export_reviews(folder: Path, language: str, count: int, seed: int, out: Path) -> int:
-    """Write a sample as CSV, a row for each turn; `edited`, `verdict`, `reason`, `reviewer` and `minutes` are to be filled in.
+def export_reviews(
+    folder: Path, language: str, count: int, seed: int, out: Path, format: str = "csv", image_url: str = ""
+) -> int:
+    """Write a sample, an entry for each turn.
+
+    Args:
+        folder: The run.
+        language: Code of the target language.
+        count: How many records.
+        seed: Decides which.
+        out: What to write: a CSV file, in which `edited`, `verdict`, `reason`, `reviewer` and `minutes` are to be filled
+            in; Label Studio's tasks, with the labelling configuration beside them; or a folder for Argilla.
+        format: `"csv"`, `"label-studio"` or `"argilla"`.
+        image_url: What stands before the image's name, for the two tools.
 
     Returns:
         How many records were written.
     """
     refuse_to_overwrite(out)
     records = sample(folder, language, count, seed)
+    if format != "csv":
+        target, model = get_target(language), open_run(folder).settings.model
+        turns = [turn for one in records for turn in turns_to_review(one, target, model, image_url)]
+        (write_label_studio if format == "label-studio" else write_argilla)(turns, target, out)
+        return len(records)
     with written_whole([out], new=True) as (file,):
         # With a byte-order mark, by which spreadsheet programs recognise UTF-8.
         file.write("\ufeff".encode())

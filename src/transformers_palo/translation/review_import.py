@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Filled-in samples back from spreadsheets, in whatever order and shape these leave them."""
+"""Filled-in samples back from spreadsheets and annotation tools, in whatever order and shape these leave them."""
 
 import re
 from collections import defaultdict
@@ -20,6 +20,7 @@ from pathlib import Path
 
 from .results import Translated, open_run, read_accepted
 from .review_files import COLUMNS, check_edit
+from .review_tools import Annotation, read_annotations
 from .reviews import VERDICTS, Review, ReviewStore, Verdict
 from .spreadsheets import read_table
 from .store import FinishedRun
@@ -31,13 +32,13 @@ Row = tuple[str, dict[str, str]]
 def import_reviews(folder: Path, path: Path, reviewer: str | None = None) -> tuple[int, int]:
     """Read a filled-in sample and keep its verdicts: all of them, or none if a row is wrong.
 
-    Rows are found by `position` and `turn`, in whatever order they are; columns that are only there to be read may be
-    gone. A record is rejected if one of its turns is, edited if one is, else accepted if one says so; a record without
+    Rows of a spreadsheet are found by `position` and `turn`, in whatever order they are; columns that are only there to
+    be read may be gone. A record is rejected if one of its turns is, edited if one is, else accepted if one says so; a record without
     any verdict or edit has not been reviewed.
 
     Args:
         folder: The run.
-        path: The CSV file, as any spreadsheet program saves it.
+        path: The CSV file, as any spreadsheet program saves it, Label Studio's JSON export, or Argilla's records.
         reviewer: Who, where the file does not say.
 
     Returns:
@@ -46,6 +47,8 @@ def import_reviews(folder: Path, path: Path, reviewer: str | None = None) -> tup
     Raises:
         ValueError: A row is wrong; the message names it.
     """
+    if (annotations := read_annotations(path)) is not None:
+        return _import_annotations(folder, annotations, reviewer)
     columns, rows = read_table(path)
     for needed in (("position",), ("turn",), ("verdict", "edited"), ("language", "translation")):
         if not set(needed) & set(columns):
@@ -137,6 +140,51 @@ def _check_turns(
             raise ValueError(
                 f"{where}: 'translation' is not what 'review export' wrote: corrections belong into the column 'edited'."
             )
+
+
+def _import_annotations(folder: Path, annotations: Sequence[Annotation], reviewer: str | None) -> tuple[int, int]:
+    """A record counts once one person has said something of each of its turns, or rejected one."""
+    run = open_run(folder)
+    by_person: dict[tuple[str, int, str], dict[int, Annotation]] = defaultdict(dict)
+    for one in annotations:
+        by_person[one.language, one.position, one.reviewer or reviewer or ""][one.turn] = one
+    wanted = {(language, position) for language, position, _ in by_person}
+    originals = {
+        (language, one.position): one
+        for language in sorted({language for language, _ in wanted})
+        for one in read_accepted(open_run(folder, language), language)
+        if (language, one.position) in wanted
+    }
+    reviews = []
+    for (language, position, _), said in sorted(by_person.items()):
+        rows = _rows_of(originals.get((language, position)), said, run)
+        review = _review(originals[language, position], rows, language, reviewer)
+        if review is not None and (review.verdict == "reject" or len(said) == len(rows)):
+            reviews.append(review)
+    ReviewStore(folder).add(reviews)
+    return len(reviews), len(by_person) - len(reviews)
+
+
+def _rows_of(original: Translated | None, said: dict[int, Annotation], run: FinishedRun) -> list[Row]:
+    """What one person said of a record, as the rows of a spreadsheet."""
+    first = next(iter(said.values()))
+    turns = original.translation if original is not None else []
+    if any(not 1 <= one.turn <= len(turns) or one.translation != turns[one.turn - 1] for one in said.values()):
+        raise ValueError(
+            f"{first.where}: expected a translation of {run.folder} as 'review export' wrote it, found another."
+        )
+    rows = []
+    for number, original_text in enumerate(turns, start=1):
+        one = said.get(number)
+        row = {"edited": "", "verdict": "", "reason": "", "reviewer": first.reviewer, "minutes": ""}
+        if one is not None:
+            # A text area has line feeds alone and may take away what is blank at an end.
+            same = _as_in_csv(one.edited) == _as_in_csv(original_text)
+            row |= {"edited": "" if same else one.edited, "reason": one.reason}
+            row["verdict"] = "accept" if same and one.verdict == "edit" else one.verdict
+            row["minutes"] = "" if one.seconds is None else str(one.seconds / 60)
+        rows.append((one.where if one is not None else first.where, row))
+    return rows
 
 
 def _as_in_csv(text: str) -> str:

@@ -20,7 +20,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..llm import ChatClient, Endpoint, JournalError, Prices, ProgressLine, UnansweredError, Usage
+from ..llm import (
+    BatchClient,
+    ChatClient,
+    Endpoint,
+    JournalError,
+    Prices,
+    ProgressLine,
+    UnansweredError,
+    Usage,
+    open_batches,
+)
+from ..llm.batch import BatchLimits
 from ..record_files import Record, RecordReader, open_records
 from .checks import Finding
 from .conversation import Outcome, Translator
@@ -33,6 +44,8 @@ from .targets import get_target
 
 # Records under way for each request at a time: what waits for the disk or for its checks leaves no slot empty.
 _RECORDS_PER_SLOT = 2
+# Rounds of batches that bring no answer at all.
+_ROUNDS_IN_VAIN = 3
 
 
 @dataclass(frozen=True)
@@ -109,8 +122,23 @@ class Summary:
     usage: Usage = field(default_factory=Usage)
 
 
-def translate_file(job: Job, endpoint: Endpoint, prices: Prices | None = None) -> Summary:
-    """Translate a file; called again after an interruption, it goes on.
+@dataclass(frozen=True)
+class Batching:
+    """That the requests go through the Batch API.
+
+    Attributes:
+        wait: Until all is translated; else what is ready is collected, what comes next is sent, and that is all.
+        limits: Of one batch.
+    """
+
+    wait: bool = True
+    limits: BatchLimits = field(default_factory=BatchLimits)
+
+
+def translate_file(
+    job: Job, endpoint: Endpoint, prices: Prices | None = None, batching: Batching | None = None
+) -> Summary:
+    """Translate a file; called again after an interruption, it goes on, in batches or without.
 
     Writes `LANG.jsonl` (accepted records in the order of the input) and `LANG.rejects.jsonl` once every record has been
     tried; until then everything is in `journal.sqlite`.
@@ -135,8 +163,10 @@ def translate_file(job: Job, endpoint: Endpoint, prices: Prices | None = None) -
     )
     store = RunStore(job.output_dir, settings)
     try:
+        run = _Run(job, store, reader, prompters, prices)
         with input.unchanged():
-            summary = asyncio.run(_Run(job, store, reader, prompters, prices).translate_all(endpoint))
+            asked = run.translate_all(endpoint) if batching is None else run.in_batches(endpoint, batching)
+            summary = asyncio.run(asked)
         _write_files(job, store, reader, input, [prompter.target.code for prompter in prompters], summary)
     finally:
         store.close()
@@ -195,31 +225,64 @@ class _Run:
         self._progress = ProgressLine()
 
     async def translate_all(self, endpoint: Endpoint) -> Summary:
-        window = asyncio.Semaphore(_RECORDS_PER_SLOT * endpoint.concurrency)
+        if under_way := open_batches(self._store.journal):
+            raise ValueError(
+                f"{self._store.folder} has {len(under_way):,} batches under way, whose requests would be paid twice: "
+                "go on with --batch, or stop them with 'palo translate batch cancel'."
+            )
         async with ChatClient(endpoint, self._store.journal) as client:
-            self._summary.usage = client.usage
-            translators = [
-                Translator(client, prompter, self._job.max_attempts, self._job.whole_conversations)
-                for prompter in self._prompters
-            ]
-            known = [self._store.sources(prompter.target.code) for prompter in self._prompters]
-            try:
-                async with asyncio.TaskGroup() as group:
-                    for position, record in self._job.records(self._reader):
-                        # What cannot be written is told now, not when all is translated.
-                        source = hash_of(as_line(record))
-                        for translator, sources in zip(translators, known, strict=True):
-                            if position < len(sources) and sources[position] == source:
-                                continue
-                            await window.acquire()
-                            task = group.create_task(self._translate_one(translator, position, source, record))
-                            task.add_done_callback(lambda _: window.release())
-                        self._show_progress(position)
-            except BaseExceptionGroup as errors:
-                raise _first(errors) from None
-            finally:
-                self._progress.close()
+            await self._pass(client, endpoint.concurrency)
         return self._summary
+
+    async def in_batches(self, endpoint: Endpoint, batching: Batching) -> Summary:
+        """Pass after pass: each goes as far as the journal's answers do, and sends what it lacks as batches."""
+        folder = self._store.folder / "batches"
+        async with BatchClient(endpoint, self._store.journal, folder, batching.limits) as client:
+            await client.poll()
+            client.cancelled.clear()
+            in_vain = 0
+            while True:
+                await self._pass(client, endpoint.concurrency)
+                await client.submit()
+                if not open_batches(self._store.journal) or not batching.wait:
+                    return self._summary
+                before = client.advances
+                await client.wait(self._prices)
+                in_vain = in_vain + 1 if client.advances == before else 0
+                if client.cancelled or in_vain == _ROUNDS_IN_VAIN:
+                    client.closing = True
+                    await self._pass(client, endpoint.concurrency)
+                    stopped = f"batch {client.cancelled[0]} was cancelled" if client.cancelled else ""
+                    self._summary.why_unanswered = stopped or client.usage.describe()
+                    return self._summary
+
+    async def _pass(self, client: ChatClient, concurrency: int) -> None:
+        """Try every record that has no result yet."""
+        window = asyncio.Semaphore(_RECORDS_PER_SLOT * concurrency)
+        self._summary.usage = client.usage
+        self._summary.unanswered.clear()
+        self._progress = ProgressLine()
+        translators = [
+            Translator(client, prompter, self._job.max_attempts, self._job.whole_conversations)
+            for prompter in self._prompters
+        ]
+        known = [self._store.sources(prompter.target.code) for prompter in self._prompters]
+        try:
+            async with asyncio.TaskGroup() as group:
+                for position, record in self._job.records(self._reader):
+                    # What cannot be written is told now, not when all is translated.
+                    source = hash_of(as_line(record))
+                    for translator, sources in zip(translators, known, strict=True):
+                        if position < len(sources) and sources[position] == source:
+                            continue
+                        await window.acquire()
+                        task = group.create_task(self._translate_one(translator, position, source, record))
+                        task.add_done_callback(lambda _: window.release())
+                    self._show_progress(position)
+        except BaseExceptionGroup as errors:
+            raise _first(errors) from None
+        finally:
+            self._progress.close()
 
     async def _translate_one(self, translator: Translator, position: int, source: int, record: Record) -> None:
         language = translator.prompter.target.code

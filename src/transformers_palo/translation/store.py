@@ -28,6 +28,7 @@ from typing import IO, Any
 from urllib.parse import quote
 
 from ..llm import Journal
+from ..llm.batch import SCHEMA as BATCHES
 from ..llm.chat import whole_characters
 from ..llm.journal import told_as_journal_error
 from .conversation import Outcome
@@ -158,7 +159,7 @@ class RunStore:
                 f"{folder} holds {found[0].name} but no {JOURNAL}: choose another --output-dir, nothing is overwritten."
             )
         self.folder = folder
-        self.journal = Journal(path, _SCHEMA)
+        self.journal = Journal(path, _SCHEMA + BATCHES)
         try:
             self._agree_on(settings)
         except BaseException:
@@ -284,9 +285,13 @@ class FinishedRun:
         """Position and outcome of every record, or of the accepted or rejected ones, in the order of the input."""
         query = "SELECT position, outcome FROM results WHERE language = ? AND accepted IN (?, ?) ORDER BY position"
         wanted = (0, 1) if accepted is None else (accepted, accepted)
+        for position, outcome in self.rows(query, (language, *wanted)):
+            yield position, read_outcome(outcome)
+
+    def rows(self, query: str, parameters: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+        """The rows of a query, one at a time."""
         with told_as_journal_error(self.folder / JOURNAL), closing(self._connect()) as connection:
-            for position, outcome in connection.execute(query, (language, *wanted)):
-                yield position, read_outcome(outcome)
+            yield from connection.execute(query, parameters)
 
 
 def uri_to_read(path: Path) -> str:

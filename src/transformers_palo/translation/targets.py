@@ -1236,7 +1236,131 @@ _ENTRIES = (
     ),
 )
 
-TARGETS: dict[str, Target] = {target.code: target for target in _ENTRIES}
+# Words that are spelt the same in both.
+_ENGLISH_AND_GERMAN = frozenset(
+    """also am an arena arm art as bad balance bald ball band bank best bin bitter blank blind block blond boot bot
+    butter camera campus chaos code computer container cousin demo den des designer detail diagonal die dies
+    digital dock doll dominant drone echo ego elegant elf experiment extra fair fall fan fand fast fern festival
+    final finger fish fit flora form formal format fund gab garage garden gift global gold golden golfer grab halt
+    hammer hand hang hell her hier hinter hit hob horizontal hotel hunger ideal illusion in instrument intelligent
+    international jaguar job jogger kind kiosk kitten lag lamp land laptop last lava liberal lift lila limit links
+    live log logo lose mag manager mast material maximal mega mild minimal minus mitten mixer mode modern moment
+    monitor monument motor museum name national neon nest neutral normal not nun offline optimal option oral
+    orchester original oval palette parallel park partner pause per person pilot pink pizza plan planet plastic
+    plus pony pool post pro problem quiz radio rat real regional relevant reporter rest rose rot rucksack sack
+    safari sage salon sand sank sauna scooter see sensor service silo skateboarder skyline snob snowboarder so
+    sofa song souvenir sponsor sport spring start stern still studio such super surfer symbol system tablet tag
+    tat team tee teenager tempo text tier tiger tolerant total tourist trainer transport trick tunnel uniform
+    union update via video villa violet virus wagen wall war warm warmer was wasp water watt weg wild will wind
+    winter wolf zebra zebras zombie zone""".split()
+)
+
+# No language of PALO's, and so not among `languages.LANGUAGES`: a target all the same.
+_GERMAN = Language("de", "German", "Deutsch", "Latn", "ltr", "high")
+
+_FURTHER_ENTRIES = (
+    Target(
+        language=_GERMAN,
+        scripts=frozenset({"LATIN"}),
+        guidance=(
+            "Address the reader as 'Sie', with the capital letters that go with it.",
+            "Capitalise nouns; make articles, adjectives and pronouns agree in gender, number and case with their nouns.",
+            "Keep ä ö ü ß; write compounds as one word, use „ “ as quotation marks and a decimal comma.",
+        ),
+        length=(0.65, 1.82),
+        characters_per_token=4.0,  # not measured: as French and Spanish
+        terminators="…“",
+        quotes=("„", "“"),
+        rivals=("en", "fr"),
+        neighbours=("nl", "sv", "da", "nb"),
+        frequent_words=frozenset(
+            """der das ein eine einen einem einer und ist sind im zu auf mit von für nicht auch sich dem den des es sie er
+            ihr wird werden kann oder als aus bei nach über um wie dass zum zur durch steht gibt""".split()
+        ),
+        frequent_elsewhere={
+            "nl": frozenset("het een en op van zijn naar aan te dat deze wordt niet ook".split()),
+            "sv": frozenset("och är på av en ett som med inte till från att".split()),
+            "da": frozenset("og på af en et som med ikke til fra at".split()),
+            "fr": frozenset("le la les et dans est une avec du au qui sur elle".split()),
+        },
+        numerals=(
+            "null",
+            "ein/erst",
+            "zwei/zwo",
+            "drei/dritt",
+            "vier",
+            "fünf",
+            "sechs",
+            "sieben/siebt",
+            "acht",
+            "neun",
+            "zehn",
+            "elf",
+            "zwölf",
+        ),
+        more_numerals={
+            0.25: "viertel",
+            0.5: "halb/hälfte",
+            1: "einmal",
+            1.5: "anderthalb/eineinhalb",
+            2: "paar/doppel/beide/zwilling",
+            13: "dreizehn",
+            14: "vierzehn",
+            15: "fünfzehn",
+            16: "sechzehn",
+            17: "siebzehn",
+            18: "achtzehn",
+            19: "neunzehn",
+            20: "zwanzig",
+            30: "dreißig/dreissig",
+            40: "vierzig",
+            50: "fünfzig",
+            60: "sechzig",
+            70: "siebzig",
+            80: "achtzig",
+            90: "neunzig",
+        },
+        counts=("zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht", "neun", "zehn", "elf", "zwölf"),
+        scales={
+            "hundert": 100,
+            "tausend": 1000,
+            "tsd": 1000,
+            "million": 10**6,
+            "millionen": 10**6,
+            "mio": 10**6,
+            "milliarde": 10**9,
+            "milliarden": 10**9,
+            "mrd": 10**9,
+        },
+        # German nouns have capitals: a small word of the source that stands there unchanged is English, but for these.
+        english_spellings=r".",
+        loanwords=_LOANS | _ENGLISH_AND_GERMAN,
+        refusals=(
+            r"(tut mir leid|entschuldigung|bedaure|leider)[^.]{0,40}kann ich[^.]{0,40}nicht",
+            r"\bich kann (das|dies|diesen|diese|ihnen|dir)?[^.]{0,30}nicht (übersetzen|beantworten|helfen|bereitstellen|identifizieren)",
+            r"als (eine? )?(ki|künstliche intelligenz|sprachmodell|assistent)\b",
+        ),
+        chatter=(
+            r"hier ist (die|ihre|eine|deine) (deutsche )?übersetzung",
+            r"^\s*(deutsche )?übersetzung\s*(ins deutsche|auf deutsch)?\s*:",
+            r"^\s*(gerne|natürlich|sicher|selbstverständlich)\s*[!,:]",
+            r"^\s*\(?(anmerkung|hinweis)( des übersetzers)?\s*:",
+            r"ich hoffe, (das|dies) hilft",
+        ),
+        suspects={
+            # Of feminine nouns only the article in the nominative or accusative tells; "die" may be a relative pronoun.
+            "gender_agreement": (
+                r"\b(?:das|ein|einen|den|einem|dem)\s+(?!\w*(?:sprung|schwung|stadion|champion|dung)\b)"
+                r"\w+(?:ung|heit|keit|schaft|ion|tät)\b",
+                r"\beine\s+\w{2,}(?:chen|lein)\b",
+                r"\b(?:das|ein|einen|den)\s+(?:Frau|Katze|Straße|Lampe|Blume|Tasche|Brücke|Uhr|Tasse|Schüssel|Gabel)\b",
+                r"\b(?:die|eine)\s+(?:Mann|Hund|Tisch|Stuhl|Baum|Haus|Kind|Pferd|Vogel|Teller|Löffel)\b",
+            )
+        },
+    ),
+)
+
+TARGETS: dict[str, Target] = {target.code: target for target in _ENTRIES + _FURTHER_ENTRIES}
 
 
 def get_target(code_or_name: str) -> Target:
