@@ -379,7 +379,9 @@ def test_lines_are_counted_once_however_many_problems_there_are():
     text = CountedText(line * 1000)
     found = list(checks._check_text("run.log", text, checks.SECRETS))
     assert len(found) == 2000
-    assert found[-1].startswith("run.log, line 1000: a path") and found[999].startswith("run.log, line 1000: a Hugging")
+    assert found[-1].startswith("run.log, line 1000: a path") and found[999].startswith(
+        "run.log, line 1000: a Hugging"
+    )
     assert text.counted <= 3 * len(text)
 
 
