@@ -396,8 +396,9 @@ def test_an_ordinary_line_of_a_log_needs_no_pattern(monkeypatch):
 
 
 def test_only_what_reads_like_text_is_looked_at_in_other_files(monkeypatch):
-    (found,) = check_files([RepoFile("model.gguf", b"GGUF\0\xe9" + SECRET.encode() + b"\xe9")])
-    assert found.startswith("model.gguf: a Hugging Face token")
+    for before in (b"GGUF\0\xe9", b"GGUF\0name\0"):
+        (found,) = check_files([RepoFile("model.gguf", before + SECRET.encode() + b"\xe9")])
+        assert found.startswith("model.gguf: a Hugging Face token")
     lengths = []
     monkeypatch.setattr(checks, "_check_secrets", lambda _, text, *__, **___: lengths.append(len(text)) or [])
     check_files([RepoFile("model.gguf", b"GGUF\0" + random.Random(0).randbytes(1 << 20))])

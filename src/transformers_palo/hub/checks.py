@@ -258,8 +258,9 @@ def _check_pieces(content: Content, secrets: Secrets) -> Iterator[str]:
 
 
 def _readable(piece: bytes) -> str:
-    """What reads like text, which in weights is next to nothing. Without its zeros, UTF-16 without a mark does."""
-    return "\n".join(run.decode("ascii") for run in re.findall(rb"[\t -~]{8,}", piece.replace(b"\0", b"")))
+    """What reads like text, which in weights is next to nothing: as it stands, and without its zeros as in UTF-16."""
+    runs = (run for text in (piece, piece.replace(b"\0", b"")) for run in re.findall(rb"[\t -~]{8,}", text))
+    return b"\n".join(runs).decode("ascii")
 
 
 def _check_text(path: str, text: str, secrets: Secrets, first_line: int = 1, is_all: bool = True) -> Iterator[str]:
