@@ -8,6 +8,7 @@ import lzma
 import os
 import pickle
 import pickletools
+import random
 import re
 import tarfile
 import tempfile
@@ -360,3 +361,45 @@ def test_large_files_are_looked_at_in_pieces(start, monkeypatch):
         content = start + b"0123456\n" * (before // 8) + b"x" * (before % 8) + f" {SECRET}\nend".encode()
         (found,) = check_files([RepoFile("run.log", content)])
         assert found.startswith("run.log: " if b"\0" in start else f"run.log, line {before // 8 + 2}: ")
+
+
+class CountedText(str):
+    """Adds up how many characters are counted through."""
+
+    counted = 0
+
+    def count(self, what, start=0, end=None):
+        self.counted += (len(self) if end is None else end) - start
+        return super().count(what, start, end)
+
+
+def test_lines_are_counted_once_however_many_problems_there_are():
+    """Counted from the start for each, a log of 5 MB with a path in every line took two minutes."""
+    line = f"read /home/me/coco/1.jpg with {SECRET}\n"
+    text = CountedText(line * 1000)
+    found = list(checks._check_text("run.log", text, checks.SECRETS))
+    assert len(found) == 2000
+    assert found[-1].startswith("run.log, line 1000: a path") and found[999].startswith(
+        "run.log, line 1000: a Hugging"
+    )
+    assert text.counted <= 3 * len(text)
+
+
+def test_an_ordinary_line_of_a_log_needs_no_pattern(monkeypatch):
+    line = "12:00:01 INFO trainer.py:123 step 5 loss 1.2 tokens 10 keys 3 see /usr/bin and http://example.org/x\n"
+    sought = []
+    monkeypatch.setattr(checks, "_home_directories", lambda: sought.append("home directories"))
+    # Addresses are ordinary as well: their pattern is a fast one.
+    rest = dict.fromkeys(checks.SECRETS.keys() - {"a password in an address"})
+    assert list(checks._check_text("run.log", line * 10, rest)) == []
+    assert sought == []
+
+
+def test_only_what_reads_like_text_is_looked_at_in_other_files(monkeypatch):
+    for before in (b"GGUF\0\xe9", b"GGUF\0name\0"):
+        (found,) = check_files([RepoFile("model.gguf", before + SECRET.encode() + b"\xe9")])
+        assert found.startswith("model.gguf: a Hugging Face token")
+    lengths = []
+    monkeypatch.setattr(checks, "_check_secrets", lambda _, text, *__, **___: lengths.append(len(text)) or [])
+    check_files([RepoFile("model.gguf", b"GGUF\0" + random.Random(0).randbytes(1 << 20))])
+    assert sum(lengths) < 10_000

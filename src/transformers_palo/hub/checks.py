@@ -98,7 +98,8 @@ _SIGNS = {
     "a private key": ("private key-----",),
     "a token in a header": ("authorization",),
     "a password in an address": ("://",),
-    "a password or key": ("key", "secret", "passw", "token"),
+    # Not "key" or "token" alone: logs of trainings are full of these.
+    "a password or key": ("apikey", "api_key", "api-key", "secret", "passw", "access", "auth"),
 }
 
 # Names of files and folders.
@@ -244,8 +245,7 @@ def _check_pieces(content: Content, secrets: Secrets) -> Iterator[str]:
         more = stream.read(_PIECE - _OVERLAP)
         is_all, first_line = not more, 1
         while True:
-            # Without its zeros, UTF-16 without a mark reads like ASCII.
-            text = piece.decode(encoding, "replace") if is_text else piece.replace(b"\0", b"").decode("latin-1")
+            text = piece.decode(encoding, "replace") if is_text else _readable(piece)
             if is_text:
                 yield from _check_text(content.path, text.removeprefix("\ufeff"), secrets, first_line, is_all)
             else:
@@ -255,6 +255,12 @@ def _check_pieces(content: Content, secrets: Secrets) -> Iterator[str]:
             first_line += text.count("\n") - piece[-_OVERLAP:].decode(encoding, "replace").count("\n")
             piece = piece[-_OVERLAP:] + more
             more = stream.read(_PIECE - _OVERLAP)
+
+
+def _readable(piece: bytes) -> str:
+    """What reads like text, which in weights is next to nothing: as it stands, and without its zeros as in UTF-16."""
+    runs = (run for text in (piece, piece.replace(b"\0", b"")) for run in re.findall(rb"[\t -~]{8,}", text))
+    return b"\n".join(runs).decode("ascii")
 
 
 def _check_text(path: str, text: str, secrets: Secrets, first_line: int = 1, is_all: bool = True) -> Iterator[str]:
@@ -273,17 +279,31 @@ def _check_secrets(path: str, text: str, secrets: Secrets, first_line: int | Non
     for what, pattern in secrets.items():
         if what in _SIGNS and not any(sign in lowered for sign in _SIGNS[what]):
             continue
-        for match in pattern.finditer(text):
-            found.setdefault(text.count("\n", 0, match.start()), f"{what} ({match[0][:6]}…)")
+        for line, match in _with_lines(pattern, text):
+            found.setdefault(line, f"{what} ({match[0][:6]}…)")
     for line in sorted(found):
         where = path if first_line is None else f"{path}, line {first_line + line}"
         yield f"{where}: {found[line]}; take it out, and revoke it"
 
 
 def _paths_in_lines(path: str, text: str, first_line: int) -> Iterator[tuple[str, str]]:
-    pattern = _MACHINE_PATH if path.endswith(_SETTINGS) else _home_directories()
+    if path.endswith(_SETTINGS):
+        pattern = _MACHINE_PATH
+    elif any(sign in text for sign in ("/home/", "/root/", "Users", str(Path.home()))):
+        pattern = _home_directories()
+    else:
+        return
+    for line, match in _with_lines(pattern, text):
+        yield f"line {first_line + line}", match[0]
+
+
+def _with_lines(pattern: re.Pattern[str], text: str) -> Iterator[tuple[int, re.Match[str]]]:
+    """What fits, and in which line, from 0: every line is counted once, however much fits."""
+    line = end = 0
     for match in pattern.finditer(text):
-        yield f"line {first_line + text.count(chr(10), 0, match.start())}", match[0]
+        line += text.count("\n", end, match.start())
+        end = match.start()
+        yield line, match
 
 
 def _home_directories() -> re.Pattern[str]:
