@@ -76,6 +76,8 @@ class TestChecks:
             (".ssh/config", b"x", ".ssh/config: files of this name hold secrets"),
             ("events.out.tfevents.1.host", b"x", "events.out.tfevents.1.host: a log of TensorBoard"),
             ("__0_0.distcp", b"x", "__0_0.distcp: a checkpoint"),
+            ("latest", b"global_step1", "latest: a mark of DeepSpeed's checkpoints"),
+            ("runs/Nov29_gpu7/x.txt", b"x", "runs: logs of TensorBoard"),
             ("array.npy", b"x", "array.npy: a pickle, or what may hold one"),
             ("array.pkl.gz", b"x", "array.pkl.gz: a pickle"),
             ("a.bin", b"PK\x03\x04", "a.bin: a pickle"),
@@ -87,10 +89,15 @@ class TestChecks:
         ],
     )
     def test_are_named_with_what_was_found(self, folder, name, content, problem):
-        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
         (found,) = self.problems(folder)
         assert found.startswith(problem)
+
+    def test_thousands_of_a_kind_are_counted(self, folder):
+        (folder / "run.log").write_text("".join(f"/home/me/{number}.jpg\n" for number in range(2_345)))
+        found = self.problems(folder)
+        assert len(found) == 21 and found[-1] == "run.log: and 2,325 more like these"
 
     def test_a_pickle_by_another_name(self, folder):
         torch.save({"a": torch.zeros(1)}, folder / "weights.dat")

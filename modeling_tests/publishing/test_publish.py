@@ -474,7 +474,9 @@ class TestLoads:
         (folder / "processor_config.json").write_text("{}")
         assert "expected an image_processor" in self.problem(folder, with_code=True)
 
-    @pytest.mark.parametrize("fault", ["raise SystemExit('no')", "raise RuntimeError('broken')"])
+    @pytest.mark.parametrize(
+        "fault", ["raise SystemExit('no')", "raise RuntimeError('broken')", "import transformers_palo"]
+    )
     def test_code_that_does_not_run(self, folder, monkeypatch, fault):
         """The package's own classes, which are there in this process, do not stand in for it."""
         broken = {name: f"{content.decode()}\n{fault}\n".encode() for name, content in code_files().items()}

@@ -21,8 +21,9 @@ import codecs
 import json
 import re
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from fnmatch import fnmatch
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -52,8 +53,13 @@ TRAINING_STATE = {
     "pytorch_model_fsdp_*": "a checkpoint to resume training from",
     "*.distcp": "a checkpoint to resume training from",
     "events.out.tfevents*": "a log of TensorBoard, which names the machine",
+    "latest": "a mark of DeepSpeed's checkpoints",
+    "zero_to_fp32.py": "a script of DeepSpeed's checkpoints",
+    "trainer_log.jsonl": "a log of training",
+    "runs": "logs of TensorBoard, which name the machine",
     "wandb": "logs of Weights & Biases, which name you and the machine",
 }
+_TOLD_OF_A_FILE = 20
 # Parts of tensor names that only optimizers have: Adam, Adafactor, 8-bit Adam, SGD, RMSprop, Adadelta, Lion.
 _OPTIMIZER_TENSORS = re.compile(
     r"(^|[./])((max_)?exp_avg(_sq)?(_row|_col)?|exp_inf|momentum_buffer|square_avg|grad_avg|acc_delta|state[12]|qmap[12]"
@@ -157,10 +163,17 @@ def check_files(files: Iterable[RepoFile]) -> list[str]:
     problems: dict[str, None] = {}
     for file in files:
         try:
-            problems |= dict.fromkeys(_check(Content(file.path, file.open), secrets))
+            problems |= dict.fromkeys(_first(dict.fromkeys(_check(Content(file.path, file.open), secrets)), file.path))
         except OSError as error:
             problems[f"{file.path}: cannot be read ({error.strerror}); give yourself the right to, or move it"] = None
     return list(problems)
+
+
+def _first(problems: Collection[str], path: str) -> Iterator[str]:
+    """A log can hold thousands of the same kind: some are told, the others counted."""
+    yield from islice(problems, _TOLD_OF_A_FILE)
+    if (more := len(problems) - _TOLD_OF_A_FILE) > 0:
+        yield f"{path}: and {more:,} more like these"
 
 
 def check_names(files: Iterable[RepoFile]) -> list[str]:
