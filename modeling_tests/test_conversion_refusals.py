@@ -241,3 +241,10 @@ def test_palo_ask_of_a_part(here):
     code, _, err = here("ask", "Was?", "--model", str(LORA), "--device", "cpu")
     assert code == 1
     assert f"palo convert {LORA} NEW_FOLDER --base-model public_lora/base" in err.splitlines()[-1]
+
+
+def test_an_adapter_is_not_kept_beside_what_cannot_load_it(tmp_path):
+    """llama.cpp's commands would make a model of the base alone, without the LoRA."""
+    with pytest.raises(ValueError, match="format cannot hold an adapter"):
+        convert_checkpoint(str(LORA), tmp_path / "out", base_model=BASE, keep_adapter=True, format="llama.cpp")
+    assert not (tmp_path / "out").exists()

@@ -102,6 +102,8 @@ def write_checkpoint(
     """Write an opened source to a folder. Arguments, result and errors are those of [`convert_checkpoint`]."""
     if keep_adapter and opened.adapter is None:
         raise ValueError(f"{opened.folder} holds no LoRA adapter to keep.")
+    if keep_adapter and format == "llama.cpp":
+        raise ValueError("The llama.cpp format cannot hold an adapter: leave out --keep-adapter, and it is merged.")
     write = {"palo": _write_native, "llava": _write_llava, "llama.cpp": write_llama_cpp}[format]
     config = opened.config
     original_vocabulary = config.text_config.vocab_size
