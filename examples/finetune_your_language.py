@@ -59,7 +59,7 @@ def share_right(model: Path, records: list[dict]) -> float:
 
 
 if __name__ == "__main__":
-    if not START.is_dir():
+    if not (START.parent / "results.json").is_file():  # what the quickstart writes last
         palo("quickstart", "--output-dir", str(START.parent))
     training_scans, held_out_scans = split_scans(load_scans(), held_out_share=0.15, seed=0)  # as in the quickstart
     write_records("train", 1600, training_scans, seed=0)

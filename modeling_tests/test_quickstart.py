@@ -2,6 +2,7 @@
 
 import json
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -472,6 +473,22 @@ class TestExamples:
         again = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", cwd=tmp_path)
         assert again.returncode == 0, again.stderr[-3000:]
         assert again.stdout.splitlines()[-1] == done.stdout.splitlines()[-1]
+
+    def test_finetune_your_language_makes_a_model_that_an_interrupted_quickstart_left_unfinished(
+        self, tmp_path, monkeypatch
+    ):
+        (tmp_path / "outputs" / "quickstart" / "model").mkdir(parents=True)
+        monkeypatch.chdir(tmp_path)
+        commands = []
+
+        def note(command, **kwargs):
+            commands.append(command)
+            raise SystemExit
+
+        monkeypatch.setattr(subprocess, "run", note)
+        with pytest.raises(SystemExit):
+            runpy.run_path(str(PROJECT / "examples" / "finetune_your_language.py"), run_name="__main__")
+        assert "quickstart" in commands[0]
 
     def test_every_example_is_listed(self):
         listed = (PROJECT / "examples" / "README.md").read_text(encoding="utf-8")

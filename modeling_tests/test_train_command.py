@@ -34,7 +34,7 @@ from transformers_palo.training.dataset import load_training_data
 from transformers_palo.training.estimate import empty_model
 from transformers_palo.training.finish import merge_adapter
 from transformers_palo.training.lock import locked
-from transformers_palo.training.parameters import count_parameters
+from transformers_palo.training.parameters import count_parameters, keep_lora_in_language_model
 from transformers_palo.training.plan import format_plan, plan
 from transformers_palo.training.recipe import read_recipe
 from transformers_palo.training.refused import REFUSED
@@ -501,7 +501,11 @@ def test_a_lora_is_merged_in_float32_and_rounded_once(tmp_path):
         ("eval_records", "-3"),
         ("max_length", "-5"),
         ("num_train_epochs", "0"),
+        ("per_device_train_batch_size", "0"),
+        ("gradient_accumulation_steps", "0"),
         ("declared_num_gpus", "0"),
+        ("declared_records", '{"en": -5}'),
+        ("declared_records", '{"en": "many"}'),
         ("mixture_temperature", "5"),
         ("max_reject_share", "1.5"),
         ("load_in_4bit", "true"),
@@ -517,6 +521,27 @@ def test_a_lora_is_merged_in_float32_and_rounded_once(tmp_path):
 def test_values_that_cannot_be_or_have_no_effect_are_refused(field, value):
     with pytest.raises(ValueError, match=field):
         read_recipe(["--model_name_or_path", "somewhere", f"--{field}", value])
+
+
+def test_a_lora_on_a_language_model_that_is_not_trained_is_refused():
+    arguments = ["--model_name_or_path", "somewhere", "--use_peft", "true"]
+    with pytest.raises(ValueError, match="train_language_model is false"):
+        read_recipe([*arguments, "--train_language_model", "false"])
+
+
+def test_one_suffix_is_a_suffix():
+    """trl.ModelConfig takes a single one out of its list, and PEFT reads a text as a regular expression of whole paths."""
+    arguments = ["--model_name_or_path", str(GOLDEN / "public_mlp2x" / "checkpoint"), "--use_peft", "true"]
+    recipe = read_recipe([*arguments, "--lora_r", "4", "--lora_target_modules", "q_proj"])
+    adapted = get_peft_model(tiny_model(), keep_lora_in_language_model(recipe.peft_config, train_projector=True))
+    names = {name for name, _ in adapted.named_parameters() if "lora_A" in name}
+    assert names and all("language_model" in name and "q_proj" in name for name in names)
+
+
+def test_languages_that_yaml_takes_for_something_else_are_told(tmp_path):
+    (tmp_path / "recipe.yaml").write_text("model_name_or_path: somewhere\ndeclared_records: {no: 5, hi: 3}\n")
+    with pytest.raises(ValueError, match="declared_records: expected numbers by language code"):
+        read_recipe(["--config", str(tmp_path / "recipe.yaml")])
 
 
 def test_every_field_that_comes_with_the_classes_is_known():

@@ -91,6 +91,9 @@ class PaloSFTConfig(SFTConfig):
         super().__post_init__()
         if self.max_length is not None and self.max_length < 1:
             raise ValueError(f"max_length: expected 1 or more, or none at all, found {self.max_length}.")
+        for name in ("per_device_train_batch_size", "gradient_accumulation_steps"):
+            if (value := getattr(self, name)) < 1:
+                raise ValueError(f"{name}: expected 1 or more, found {value}.")
         if self.max_steps <= 0 and self.num_train_epochs <= 0:
             raise ValueError(f"num_train_epochs: expected more than 0, found {self.num_train_epochs}.")
         if not 0 <= self.max_reject_share <= 1:
@@ -192,6 +195,10 @@ class DataArguments:
     def __post_init__(self) -> None:
         for name in ("mixture_weights", "declared_records"):
             setattr(self, name, _mapping(name, getattr(self, name)))
+        declared = self.declared_records if isinstance(self.declared_records, dict) else {}
+        for code, count in declared.items():
+            if not isinstance(count, int) or count < 0:
+                raise ValueError(f"declared_records: expected a number of records for {code}, found {count!r}.")
         for name, least in (("eval_records", 0), ("declared_num_gpus", 1), ("declared_tokens_per_record", 1)):
             value = getattr(self, name)
             if value is not None and value < least:
@@ -210,7 +217,9 @@ def _mapping(name: str, value: Any) -> dict[str, float] | None:
             value = json.loads(value)
         except json.JSONDecodeError as error:
             raise ValueError(f'{name}: expected JSON such as {{"hi": 1}}, found {value!r} ({error}).') from None
-    if value is not None and not isinstance(value, dict):
+    if value is None:
+        return None
+    if not isinstance(value, dict) or not all(isinstance(code, str) for code in value):
         raise ValueError(f"{name}: expected numbers by language code, found {value!r}.")
     return value
 

@@ -40,7 +40,11 @@ class Recipe:
         model = self.model
         if not model.use_peft:
             return None
-        chosen: dict[str, Any] = {"target_modules": model.lora_target_modules} if model.lora_target_modules else {}
+        targets: Any = model.lora_target_modules
+        if isinstance(targets, str) and targets.isidentifier():
+            # trl.ModelConfig takes one suffix out of its list; PEFT would read it as a regular expression of whole paths.
+            targets = [targets]
+        chosen: dict[str, Any] = {"target_modules": targets} if targets else {}
         if model.lora_modules_to_save:
             chosen["modules_to_save"] = list(model.lora_modules_to_save)
         return language_model_lora(
@@ -124,6 +128,10 @@ def read_recipe(arguments: Sequence[str]) -> Recipe:
     except (TypeError, AttributeError) as error:
         raise ValueError(f"The recipe cannot be read: {error}") from error
     check_fields(recipe.model, recipe.training)
+    if recipe.model.use_peft and not recipe.training.train_language_model:
+        raise ValueError(
+            "use_peft: a LoRA is on the language model, and train_language_model is false: leave out one of them."
+        )
     return recipe
 
 
