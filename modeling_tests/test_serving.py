@@ -15,6 +15,8 @@ from threading import Thread
 
 import openai
 import pytest
+import transformers
+from packaging.version import Version
 
 from transformers_palo import PaloForConditionalGeneration
 
@@ -156,7 +158,10 @@ def test_palo_ask_from_stdin_in_a_terminal_that_is_not_utf8(base_url, folder, ex
 
 def test_palo_ask_a_server_without_saying_which_model(base_url):
     """One model served: that one. None or several: their names."""
-    result = ask(str(PICTURE), "What?", "--base-url", base_url)
+    result = ask(str(PICTURE), "What?", "--base-url", base_url, "--max-new-tokens", "4")
+    if Version(transformers.__version__) >= Version("5.24"):  # which lists the folder that it serves
+        assert result.returncode == 0, result.stderr.decode()
+        return
     assert result.returncode == 1
     assert "offers 0 models" in result.stderr.decode()
     assert "--model" in result.stderr.decode()

@@ -42,6 +42,7 @@ def test_the_code_imports_itself_and_what_everybody_has():
                     "torch",
                     "transformers",
                     "PIL",
+                    "numpy",
                     "tokenizers",
                     "huggingface_hub",
                     "safetensors",

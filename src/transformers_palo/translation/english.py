@@ -67,7 +67,7 @@ def quoted_words(text: str) -> frozenset[str]:
 def is_bare_name(text: str) -> bool:
     """Whether a text is nothing but a name, such as the brand that a question asks for.
 
-    >>> is_bare_name("Nike"), is_bare_name("New York"), is_bare_name("Yes"), is_bare_name("A dog.")
+    >>> is_bare_name("Nike"), is_bare_name("Coca Cola"), is_bare_name("Yes"), is_bare_name("A dog.")
     (True, True, False, False)
     """
     words = _WORD.findall(text)
