@@ -24,7 +24,7 @@ from transformers import (
 )
 
 from transformers_palo import PaloForConditionalGeneration
-from transformers_palo.models.palo.export_palo import convert_checkpoint, whole_or_nothing
+from transformers_palo.models.palo.export_palo import convert_checkpoint, whole_or_nothing, with_padding_rows
 from transformers_palo.models.palo.key_map_palo import native_name, released_projector_name
 
 from .conftest import GOLDEN, SHARED, chat, golden_image, read_json, tiny_model
@@ -270,6 +270,40 @@ def test_a_padded_vocabulary_gives_the_placeholder_a_row(tmp_path, multiple):
     assert model.config.text_config.vocab_size == rows
     assert model.config.image_token_id == processor.image_token_id == 600
     check_against(source.parent, model, processor)
+
+
+def test_padding_rows_never_win_and_tie_with_no_token():
+    """In a byte-level vocabulary the first row is `!`, as likely as any."""
+    torch.manual_seed(0)
+    head = torch.randn(50, 16)
+    hidden = torch.cat([torch.randn(200, 16), head, -head])
+    logits = hidden @ with_padding_rows(head, 64).T
+    real, padding = logits[:, :50], logits[:, 50:]
+    assert torch.equal(real, hidden @ head.T)
+    assert (padding < real.amax(dim=1, keepdim=True)).all()
+    assert not (padding[:, :1] == real).any()
+    # By Jensen: a padding id is at most as likely as a token is on average.
+    assert (logits.softmax(-1)[:, 50:] <= 1 / 50).all()
+
+
+@pytest.mark.parametrize("format", ["palo", "llava"])
+@pytest.mark.parametrize("stated", [True, False])
+def test_sampling_gives_no_padding_id(tmp_path, format, stated):
+    """At a temperature that makes every id as likely as the next."""
+    shutil.copytree(SHARED / "clip_tower", tmp_path / "public_shared" / "clip_tower")
+    source = Path(shutil.copytree(GOLDEN / "public_mlp2x" / "checkpoint", tmp_path / "models" / "source"))
+    (source / "generation_config.json").unlink(missing_ok=True)
+    if stated:
+        (source / "generation_config.json").write_text(json.dumps({"eos_token_id": 7, "suppress_tokens": [5]}))
+    target = convert_checkpoint(str(source), tmp_path / "out", format=format, pad_vocab_to_multiple_of=400)
+    model = AutoModelForImageTextToText.from_pretrained(target)
+    assert model.lm_head.out_features == 800
+    assert model.generation_config.suppress_tokens == [5] * stated + list(range(600, 800))
+    assert model.generation_config.eos_token_id == (7 if stated else 2)
+    ids = model.generate(
+        torch.ones(64, 1, dtype=torch.long), do_sample=True, temperature=1e4, top_k=0, max_new_tokens=8
+    )
+    assert ids.max() < 600
 
 
 # ---- llava

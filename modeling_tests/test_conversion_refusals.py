@@ -1,6 +1,7 @@
 """`palo convert` and `from_pretrained` on what is damaged, incomplete, or more than a format can express: one line each."""
 
 import json
+import re
 import resource
 import shutil
 import subprocess
@@ -134,6 +135,97 @@ def test_the_settings_of_a_lora(here, lora, change, complaint):
 def test_settings_of_a_lora_that_are_none(here, lora, content, complaint):
     (lora / "adapter_config.json").write_text(content)
     assert complaint in refusal(here, lora)
+
+
+@pytest.mark.parametrize("file", ["adapter_model.bin", "non_lora_trainables.bin"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_numbers_that_are_none_in_a_lora(here, lora, file, value):
+    weights = torch.load(lora / file, weights_only=True)
+    name = sorted(weights)[0]
+    weights[name].view(-1)[3] = value
+    torch.save(weights, lora / file)
+    line = refusal(here, lora)
+    assert f"{file}: expected finite numbers, found NaN or infinity in {name}" in line
+
+
+def test_a_merge_that_leaves_the_range_of_its_precision(here, lora):
+    """Finite updates on a finite base, in float32; what would be written is infinite."""
+    weights = torch.load(lora / "adapter_model.bin", weights_only=True)
+    weights[Q_PROJ.format("A")] = torch.full_like(weights[Q_PROJ.format("A")], 1e30)
+    weights[Q_PROJ.format("B")] = torch.full_like(weights[Q_PROJ.format("B")], 1e30)
+    torch.save(weights, lora / "adapter_model.bin")
+    code, _, err = here("convert", str(lora), str(lora.parent / "native"), "--base-model", BASE)
+    assert code == 1
+    weight = "model.language_model.layers.0.self_attn.q_proj.weight as merged (float32)"
+    # The first lines are the progress bar's.
+    assert f"expected finite numbers, found NaN or infinity in {weight}" in err.splitlines()[-1]
+    assert not list(lora.parent.glob("native*"))
+
+
+def test_a_lora_that_is_its_own_base_model(here, lora):
+    code, out, err = here("convert", str(lora), str(lora.parent / "native"), "--base-model", str(lora))
+    assert (code, out) == (1, "")
+    line = err.splitlines()[-1]
+    assert f"--base-model {lora}: expected a whole language model, found no weights" in line
+    assert not list(lora.parent.glob("native*"))
+
+
+# ---- a missing tokenizer
+
+
+def beside_its_tower(folder: Path, tmp_path: Path, ignore=None) -> Path:
+    shutil.copytree(SHARED / "clip_tower", tmp_path / "public_shared" / "clip_tower", dirs_exist_ok=True)
+    return Path(shutil.copytree(folder, tmp_path / "models" / "source", ignore=ignore))
+
+
+def without_tokenizer(folder: Path, tmp_path: Path) -> Path:
+    return beside_its_tower(folder, tmp_path, ignore=shutil.ignore_patterns("tokenizer*", "special_tokens_map*"))
+
+
+def test_a_checkpoint_without_its_tokenizer(here, tmp_path):
+    source = without_tokenizer(GOLDEN / "public_mlp2x" / "checkpoint", tmp_path)
+    for arguments in (("convert", str(source), str(tmp_path / "native")), ("ask", "Was?", "--model", str(source))):
+        code, _, err = here(*arguments)
+        assert code == 1
+        assert (
+            f"{source}: expected a tokenizer (tokenizer.json or tokenizer.model), found none" in err.splitlines()[-1]
+        )
+
+
+def test_a_base_model_without_its_tokenizer(here, lora, tmp_path):
+    base = without_tokenizer(Path(BASE), tmp_path)
+    code, _, err = here("convert", str(lora), str(tmp_path / "native"), "--base-model", str(base))
+    assert code == 1
+    assert f"{base}: expected a tokenizer (tokenizer.json or tokenizer.model), found none" in err.splitlines()[-1]
+
+
+# ---- a configuration that is none
+
+
+@pytest.mark.parametrize(("content", "found"), [("[]", "list"), ('"palo"', "str"), ("3", "int"), ("null", "NoneType")])
+def test_a_configuration_that_is_no_object(here, tmp_path, content, found):
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "config.json").write_text(content)
+    expected = rf"config\.json: expected a JSON object of settings, found {found}"
+    for load in (PaloConfig.from_pretrained, PaloForConditionalGeneration.from_pretrained):
+        with pytest.raises(ValueError, match=expected):
+            load(source)
+    for arguments in (("convert", str(source), str(tmp_path / "native")), ("ask", "Was?", "--model", str(source))):
+        code, _, err = here(*arguments)
+        assert code == 1
+        assert re.search(expected, err.splitlines()[-1]), err
+
+
+def test_an_image_mode_that_palo_does_not_have(here, tmp_path):
+    """LLaVA-1.6's tiles: converted as if they were cropping, answers would only be worse."""
+    source = beside_its_tower(GOLDEN / "public_mlp2x" / "checkpoint", tmp_path)
+    config = {**read_json(source / "config.json"), "model_type": "llava", "image_aspect_ratio": "anyres"}
+    (source / "config.json").write_text(json.dumps(config))
+    code, _, err = here("convert", str(source), str(tmp_path / "native"))
+    assert code == 1
+    assert "expected image_aspect_ratio 'pad', 'crop' or 'square', found 'anyres'" in err.splitlines()[-1]
+    assert not (tmp_path / "native").exists()
 
 
 def test_settings_of_a_lora_that_merging_does_not_need(lora, tmp_path):

@@ -150,11 +150,32 @@ def test_training_step(model, inputs):
     assert outputs.logits.shape[:2] == labels.shape
 
 
-def test_quantisation_config_is_accepted(folder):
-    """Carried into the configuration; the kernels themselves need bitsandbytes."""
-    config = PaloConfig.from_pretrained(folder)
-    config.quantization_config = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_compute_dtype=torch.bfloat16)
-    assert "load_in_4bit" in config.to_json_string()
+@pytest.mark.parametrize(
+    ("quantization_config", "linear"),
+    [
+        (BitsAndBytesConfig(load_in_8bit=True), "Linear8bitLt"),
+        (BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_compute_dtype=torch.float32), "Linear4bit"),
+    ],
+    ids=["8 bit", "4 bit"],
+)
+@pytest.mark.parametrize("projector_type", ["mlp", "ldp"])
+def test_a_quantised_model_answers(request, tmp_path, projector_type, quantization_config, linear):
+    """The linears of the language model alone: tower, projector and head keep their precision."""
+    # 4-bit kernels for the CPU take blocks of 64 only.
+    tiny_model(projector_type, text={"intermediate_size": 128}).save_pretrained(tmp_path)
+    processor = request.getfixturevalue("processor" if projector_type == "mlp" else "ldp_processor")
+    inputs = processor(text="<image>\nWhat is it?", images=golden_image("landscape"), return_tensors="pt")
+    model = PaloForConditionalGeneration.from_pretrained(
+        tmp_path, quantization_config=quantization_config, device_map="cpu", dtype=torch.float32
+    )
+    kinds = {
+        name: type(module).__name__ for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)
+    }
+    for name, kind in kinds.items():
+        assert kind == (linear if ".language_model." in name else "Linear"), name
+    assert linear in kinds.values()
+    output = model.generate(**inputs, max_new_tokens=4, do_sample=False)
+    assert output.shape[1] > inputs["input_ids"].shape[1]
 
 
 # ---- PEFT

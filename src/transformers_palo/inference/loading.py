@@ -21,6 +21,8 @@ import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 from transformers.utils import CONFIG_NAME
 
+from ..models.palo.conversion_palo import read_json_object
+
 
 @dataclass(frozen=True)
 class LoadedModel:
@@ -89,6 +91,9 @@ def resolve_dtype(dtype: str, device: torch.device | None) -> torch.dtype:
 def _check_folder(name: str) -> None:
     """A path without a model is told as such, not as a Hub id that is none."""
     folder = Path(name).expanduser()
+    if (folder / CONFIG_NAME).is_file():
+        # Transformers' Auto classes fail on what is no object before they know that it is ours.
+        read_json_object(folder / CONFIG_NAME)
     looks_like_path = name.startswith((".", "/", "~")) or name.count("/") > 1
     if folder.is_dir() and not (folder / CONFIG_NAME).is_file():
         inside = sorted(str(path.parent) for path in folder.glob(f"*/{CONFIG_NAME}"))

@@ -127,7 +127,7 @@ class ReleasedLayout:
         folder: The checkpoint's folder or Hub id.
         vision_tower: `mm_vision_tower` as the checkpoint states it, or the folder it was resolved to. The tower's
             weights come from here when the checkpoint holds none (as after the original's FSDP runs).
-        image_aspect_ratio: `"pad"` or another value; the image processor of the checkpoint follows it.
+        image_aspect_ratio: `"pad"`, `None` (the same), or `"crop"` and LLaVA's `"square"` (cropping); the image processor of the checkpoint follows it.
         model_max_length: `tokenizer_model_max_length`, if stated.
     """
 
@@ -298,6 +298,11 @@ class PaloConfig(LlavaConfig):
         return config_dict, kwargs
 
     @classmethod
+    def _dict_from_json_file(cls, json_file: str | os.PathLike[str]) -> dict[str, Any]:
+        # The one place that knows the file's name. Transformers itself fails on a missing attribute, later.
+        return json_object(super()._dict_from_json_file(json_file), json_file)
+
+    @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
         """See [`PreTrainedConfig.from_dict`]; also takes the flat dictionary of the released layout."""
         model_type = config_dict.get("model_type", cls.model_type)
@@ -317,6 +322,19 @@ class PaloConfig(LlavaConfig):
         # Says where this object was read from; what is saved is always the nested layout with all its weights.
         output.pop("_released", None)
         return output
+
+
+def json_object(content: Any, path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What was read from a `config.json`, if it can be one.
+
+    Raises:
+        ValueError: It is a list, a string, a number or nothing.
+    """
+    if not isinstance(content, dict):
+        raise ValueError(
+            f"{path}: expected a JSON object of settings, found {type(content).__name__}. Get the file again."
+        )
+    return content
 
 
 def is_released_layout(config_dict: dict[str, Any]) -> bool:
@@ -367,6 +385,13 @@ def nested_from_released(flat: dict[str, Any], folder: str) -> dict[str, Any]:
                 f"{folder or 'This checkpoint'} was trained with {meaning} ({key}: true), which is not supported: no "
                 "released PALO, LLaVA-1.5 or MobileVLM checkpoint uses it."
             )
+    aspect_ratio = flat.get("image_aspect_ratio")
+    if aspect_ratio not in (None, "pad", "crop", "square"):
+        # LLaVA-1.6's tiles ("anyres"): cropping instead would only make answers worse, without a word.
+        raise ValueError(
+            f"{folder or 'This checkpoint'}: expected image_aspect_ratio 'pad', 'crop' or 'square', found "
+            f"{aspect_ratio!r}: PALO shows its tower a whole image once, and cannot run a model that was trained otherwise."
+        )
     projector_type, projector_num_layers = parse_projector_name(flat.get("mm_projector_type", "linear"))
     tower, vision_config = resolve_vision_tower(flat["mm_vision_tower"], folder)
     feature = flat.get("mm_vision_select_feature", "patch")
@@ -391,7 +416,7 @@ def nested_from_released(flat: dict[str, Any], folder: str) -> dict[str, Any]:
         "_released": ReleasedLayout(
             folder=folder,
             vision_tower=tower,
-            image_aspect_ratio=flat.get("image_aspect_ratio"),
+            image_aspect_ratio=aspect_ratio,
             model_max_length=flat.get("tokenizer_model_max_length"),
         ),
     }

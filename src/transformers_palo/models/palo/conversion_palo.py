@@ -37,10 +37,10 @@ from transformers.utils import (
 )
 
 from .checkpoint_palo import NON_LORA_FILE, PROJECTOR_FILE, describe_unreadable, load_tower_state_dict
-from .configuration_palo import PaloConfig, is_released_layout
+from .configuration_palo import PaloConfig, is_released_layout, json_object
 from .key_map_palo import native_name
 from .processing_palo import PaloProcessor
-from .tokenization_palo import PaloTokenizer
+from .tokenization_palo import PaloTokenizer, check_has_tokenizer
 
 
 LORA_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
@@ -60,6 +60,8 @@ class WeightSource:
         config: What the whole model is.
         language_model: The folder of the language model's weights: `folder`, or that of the base model.
         adapter: The LoRA to merge, if there is one.
+        replaced: Trained weights that take the place of those in the files, by native name.
+        vocabulary: Rows of the embeddings in the files.
     """
 
     folder: Path
@@ -68,6 +70,11 @@ class WeightSource:
     language_model: Path
     adapter: "LoraAdapter | None" = None
     replaced: dict[str, torch.Tensor] = field(default_factory=dict)
+    vocabulary: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        # A conversion that adds rows changes the configuration.
+        self.vocabulary = self.config.text_config.vocab_size
 
     def weights(self, merge: bool = True) -> Weights:
         """Native names and tensors. The tower comes from where the configuration says, if the files hold none."""
@@ -91,6 +98,7 @@ class WeightSource:
         """The source's processor; a LoRA or stage-1 output has the tokenizer of its base model."""
         if self.kind in ("native", "released"):
             return PaloProcessor.from_pretrained(self.folder)
+        check_has_tokenizer(self.language_model)
         return PaloProcessor.from_released(self.config, PaloTokenizer.from_pretrained(self.language_model))
 
     def _tower(self) -> Weights:
@@ -127,6 +135,7 @@ class LoraAdapter:
                 raise ValueError(
                     f"{path}: {key} is no LoRA weight of a linear layer; it is not dropped, so this stops here."
                 )
+            check_finite(tensor, key, path)
             self.updates.setdefault(name, {})[matrix] = tensor
         self._check_whole(path)
 
@@ -151,7 +160,9 @@ class LoraAdapter:
         if update is None:
             return weight
         delta = (update["B"].float() @ update["A"].float()) * self.scaling
-        return (weight.float() + delta).to(weight.dtype)
+        merged = (weight.float() + delta).to(weight.dtype)
+        check_finite(merged, f"{name} as merged ({str(weight.dtype).removeprefix('torch.')})", self.folder)
+        return merged
 
     def check_fits(self, shapes: dict[str, tuple[int, ...]]) -> None:
         """Every update has a weight of its shape among `shapes`, those of the model.
@@ -171,6 +182,18 @@ class LoraAdapter:
                     f"{self.folder}: the update of {name} has shape {shape}, the base model's weight {shapes[name]}: this "
                     "adapter belongs to another base model."
                 )
+
+
+def check_finite(tensor: torch.Tensor, name: str, where: Path) -> None:
+    """
+    Raises:
+        ValueError: The tensor holds NaN or infinity.
+    """
+    if not torch.isfinite(tensor).all():
+        raise ValueError(
+            f"{where}: expected finite numbers, found NaN or infinity in {name}: the run that made it diverged, or the "
+            "file is damaged. Take an earlier checkpoint, or get it again."
+        )
 
 
 def _rank_and_scaling(config: Any, path: Path) -> tuple[int, float]:
@@ -216,7 +239,7 @@ def open_source(source: str, base_model: str | None = None) -> WeightSource:
     folder = local_folder(source)
     if not (folder / CONFIG_NAME).is_file():
         raise ValueError(f"{source}: expected a checkpoint's folder, found no {CONFIG_NAME} in it.")
-    stated = read_json(folder / CONFIG_NAME)
+    stated = read_json_object(folder / CONFIG_NAME)
     config = PaloConfig.from_pretrained(folder)
     partial = (
         (folder / ADAPTER_CONFIG_NAME).is_file(),
@@ -238,9 +261,16 @@ def open_source(source: str, base_model: str | None = None) -> WeightSource:
     for name, tensor in read_file(folder / trained_file):
         native = native_name(name.removeprefix(PEFT_PREFIX))
         if native is not None:
+            check_finite(tensor, name, folder / trained_file)
             trained[native] = tensor
     adapter = LoraAdapter(folder) if kind == "lora" else None
-    return WeightSource(folder, kind, config, local_folder(base_model), adapter, trained)
+    language_model = local_folder(base_model)
+    if not weight_files(language_model):
+        raise ValueError(
+            f"--base-model {base_model}: expected a whole language model, found no weights of one. Name the model that "
+            f"{source} was trained on."
+        )
+    return WeightSource(folder, kind, config, language_model, adapter, trained)
 
 
 def local_folder(name: str) -> Path:
@@ -329,3 +359,11 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path}: expected JSON, found none that can be read ({error}).") from error
+
+
+def read_json_object(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """
+    Raises:
+        ValueError: The file holds no JSON, or something else than an object.
+    """
+    return json_object(read_json(path), path)

@@ -24,11 +24,12 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
-from transformers import LlavaConfig, LlavaProcessor
+from transformers import GenerationConfig, LlavaConfig, LlavaProcessor
 from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
+from transformers.utils import GENERATION_CONFIG_NAME
 
 from .configuration_palo import PaloConfig
-from .conversion_palo import LoraAdapter, Weights, WeightSource, open_source
+from .conversion_palo import LoraAdapter, Weights, WeightSource, open_source, read_json_object
 from .key_map_palo import LLAVA_HF_KEY_MAP, rename
 from .llama_cpp_palo import check_llama_cpp_can_express, write_llama_cpp
 from .modeling_palo import PaloForConditionalGeneration
@@ -106,7 +107,6 @@ def write_checkpoint(
         raise ValueError("The llama.cpp format cannot hold an adapter: leave out --keep-adapter, and it is merged.")
     write = {"palo": _write_native, "llava": _write_llava, "llama.cpp": write_llama_cpp}[format]
     config = opened.config
-    original_vocabulary = config.text_config.vocab_size
     if opened.adapter is not None:
         opened.adapter.check_fits(expected_shapes(config))
     if format == "llama.cpp":
@@ -116,14 +116,14 @@ def write_checkpoint(
         # Stock Llava embeds its placeholder, so the id needs a row.
         pad_vocab_to_multiple_of = pad_vocab_to_multiple_of or 64
     if pad_vocab_to_multiple_of is not None:
-        rows = max(original_vocabulary, config.image_token_id + 1)
+        rows = max(opened.vocabulary, config.image_token_id + 1)
         config.text_config.vocab_size = -(-rows // pad_vocab_to_multiple_of) * pad_vocab_to_multiple_of
 
     expected = expected_shapes(config)
 
     def weights() -> Weights:
         stream = opened.weights(merge=not keep_adapter)
-        for name, tensor in checked(stream, expected, padded_from=original_vocabulary, where=str(opened.folder)):
+        for name, tensor in checked(stream, expected, padded_from=opened.vocabulary, where=str(opened.folder)):
             yield name, tensor if dtype is None or not tensor.is_floating_point() else tensor.to(dtype)
 
     with whole_or_nothing(Path(target)) as folder:
@@ -168,11 +168,14 @@ def checked(stream: Weights, expected: dict[str, tuple[int, ...]], padded_from: 
 
 
 def with_padding_rows(tensor: torch.Tensor, rows: int) -> torch.Tensor:
-    """Rows for ids that stand for no text. They repeat the row of `<unk>`, which a model never says.
+    """Rows for ids that stand for no text: the mean of all others.
 
-    A padding id so never scores above `<unk>`, and loses the tie: greedy decoding cannot choose it.
+    The score of such an id is then the mean of all scores, which the best of them exceeds: greedy decoding cannot choose
+    it. Zeros could win (a score of 0 among negative ones), and a copied row is as likely as its token. In sampling the id
+    is at most as likely as a token is on average; the added ids are suppressed there, see `_write_generation_config`.
     """
-    return torch.cat([tensor, tensor[:1].expand(rows - tensor.shape[0], -1)])
+    mean = tensor.mean(dim=0, keepdim=True, dtype=torch.float32).to(tensor.dtype)
+    return torch.cat([tensor, mean.expand(rows - tensor.shape[0], -1)])
 
 
 def _write_native(
@@ -195,15 +198,24 @@ def _write_native(
     with writing(folder / "config.json"):
         config.save_pretrained(folder)
         processor.save_pretrained(folder)
-        _copy_generation_config(source, folder)
+        _write_generation_config(source, config, folder)
 
 
-def _copy_generation_config(source: WeightSource, folder: Path) -> None:
-    for candidate in (source.folder, source.language_model):
-        path = candidate / "generation_config.json"
-        if path.is_file():
+def _write_generation_config(source: WeightSource, config: PaloConfig, folder: Path) -> None:
+    """The source's generation settings, and that no id is generated which has a row and no text."""
+    candidates = (where / GENERATION_CONFIG_NAME for where in (source.folder, source.language_model))
+    path = next(filter(Path.is_file, candidates), None)
+    vocabulary = config.text_config.vocab_size
+    # The placeholder may have had a row before. Palo suppresses it by itself, other software does not.
+    silent = set(range(source.vocabulary, vocabulary)) | {config.image_token_id} & set(range(vocabulary))
+    if not silent:
+        if path is not None:
             shutil.copyfile(path, folder / path.name)
-            return
+        return
+    # A file keeps Transformers from taking the ids of the control tokens out of config.json, so that they belong in it.
+    stated = read_json_object(path) if path is not None else GenerationConfig.from_model_config(config).to_diff_dict()
+    suppressed = sorted({*(stated.get("suppress_tokens") or ()), *silent})
+    write_json(folder / GENERATION_CONFIG_NAME, {**stated, "suppress_tokens": suppressed})
 
 
 def write_adapter(adapter: LoraAdapter, folder: Path, base: Path, expected: dict[str, tuple[int, ...]]) -> None:
@@ -298,4 +310,4 @@ def _write_llava(
     with writing(folder / "config.json"):
         llava.save_pretrained(folder)
         llava_processor.save_pretrained(folder)
-        _copy_generation_config(source, folder)
+        _write_generation_config(source, config, folder)

@@ -26,7 +26,7 @@ from transformers.processing_utils import MultiModalData, ProcessorMixin
 
 from .configuration_palo import PaloConfig, num_patch_tokens, num_projected_tokens
 from .image_processing_palo import PaloImageProcessor
-from .tokenization_palo import IMAGE_TOKEN, TEXT_MARK, keep_typed_control_tokens_as_text
+from .tokenization_palo import IMAGE_TOKEN, TEXT_MARK, check_has_tokenizer, keep_typed_control_tokens_as_text
 
 
 @cache
@@ -198,6 +198,7 @@ class PaloProcessor(ProcessorMixin):
     def _get_arguments_from_pretrained(
         cls, pretrained_model_name_or_path: Any, processor_dict: dict[str, Any] | None = None, **kwargs: Any
     ) -> list[Any]:
+        check_has_tokenizer(Path(pretrained_model_name_or_path, kwargs.get("subfolder") or ""))
         if (processor_dict or {}).get("processor_class"):
             return super()._get_arguments_from_pretrained(pretrained_model_name_or_path, processor_dict, **kwargs)
         hub_kwargs = _hub_kwargs(kwargs)

@@ -85,6 +85,18 @@ class PaloTokenizer(TokenizersBackend):
         return files
 
 
+def check_has_tokenizer(folder: str | os.PathLike[str]) -> None:
+    """
+    Raises:
+        FileNotFoundError: A folder of this machine holds no file of a tokenizer. Transformers would name none.
+    """
+    if os.path.isdir(folder) and not any(name.startswith(("tokenizer.", "vocab.")) for name in os.listdir(folder)):
+        raise FileNotFoundError(
+            f"{folder}: expected a tokenizer (tokenizer.json or tokenizer.model), found none. Copy it from the model that "
+            "this one was made of."
+        )
+
+
 def released_tokenizer_kwargs(model_file: str, legacy: bool) -> dict[str, Any]:
     """What [`PaloTokenizer`] is made of, read from a released `tokenizer.model`.
 
