@@ -6,17 +6,21 @@ import importlib.metadata
 import os
 import platform
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from PIL import Image
 
 from transformers_palo import PaloConfig, PaloForConditionalGeneration
 
+
+Result = TypeVar("Result")
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -132,27 +136,48 @@ def compare(contenders: dict[str, Callable[[], Any]], repeats: int, device: str 
 
     Each is run once before, untimed. The order is reversed every round: who comes first has the colder caches.
     """
-    timings = {name: Timing() for name in contenders}
+
+    def seconds(function: Callable[[], Any]) -> float:
+        synchronise(device)
+        start = time.perf_counter()
+        function()
+        synchronise(device)
+        return time.perf_counter() - start
+
     for function in contenders.values():
         function()
     gc.collect()
+    runs = in_turn({name: partial(seconds, function) for name, function in contenders.items()}, repeats)
+    return {name: Timing(of_one) for name, of_one in runs.items()}
+
+
+def in_turn(contenders: dict[str, Callable[[], Result]], repeats: int) -> dict[str, list[Result]]:
+    """What each returns, round by round; the order is reversed every round."""
+    results: dict[str, list[Result]] = {name: [] for name in contenders}
     for turn in range(repeats):
         order = list(contenders.items())
         for name, function in order if turn % 2 == 0 else reversed(order):
-            synchronise(device)
-            start = time.perf_counter()
-            function()
-            synchronise(device)
-            timings[name].runs.append(time.perf_counter() - start)
-    return timings
+            results[name].append(function())
+    return results
 
 
 def ratio(timings: dict[str, Timing], ours: str, peer: str) -> str:
-    """Our time over the peer's: the median of the rounds' ratios, and the range of their middle half."""
+    """Our time over the peer's: the median of the rounds' ratios, and the range of their middle half.
+
+    Fewer than four rounds have no middle half: the whole range, and it says so.
+    """
     quotients = sorted(a / b for a, b in zip(timings[ours].runs, timings[peer].runs, strict=True))
     quarter = len(quotients) // 4
     middle = quotients[quarter : len(quotients) - quarter]
-    return f"{statistics.median(quotients):.3f} ({middle[0]:.3f}-{middle[-1]:.3f})"
+    kind = "" if quarter else " min-max"
+    return f"{statistics.median(quotients):.3f} ({middle[0]:.3f}-{middle[-1]:.3f}{kind})"
+
+
+def scratch() -> tempfile.TemporaryDirectory[str]:
+    """A folder for gigabytes, on the disk of the checkout; what a killed run leaves there, git ignores."""
+    outputs = Path(__file__).parents[1] / "outputs"
+    outputs.mkdir(exist_ok=True)
+    return tempfile.TemporaryDirectory(prefix="benchmark-", dir=outputs)
 
 
 def synchronise(device: str) -> None:

@@ -8,12 +8,11 @@ import importlib.metadata
 import json
 import random
 import shutil
-import tempfile
 from pathlib import Path
 
 from transformers_palo import LANGUAGES
 
-from .common import SENTENCES, Report, photo
+from .common import SENTENCES, Report, photo, scratch
 from .startup import run
 
 
@@ -94,7 +93,7 @@ def main() -> None:
     arguments = parser.parse_args()
     assert set(CODES) == {language.code for language in LANGUAGES}
     report = Report("data", "Data: reading and preparing one large file of records", "cpu")
-    with tempfile.TemporaryDirectory(dir=".") as temporary:
+    with scratch() as temporary:
         folder = Path(temporary).resolve()
         path, records = write_records(folder, arguments.gigabytes * 1e9)
         config = folder / "mixture.yaml"

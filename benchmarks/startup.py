@@ -9,7 +9,7 @@ import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -17,7 +17,7 @@ import torch
 from transformers_palo import PaloConfig
 from transformers_palo.models.palo.key_map_palo import native_name, released_projector_name
 
-from .common import Report, palo_config, random_palo, write_tokenizer
+from .common import Report, in_turn, palo_config, random_palo, scratch, write_tokenizer
 
 
 # Runs in an interpreter of its own, so that peaks are its own: VmHWM starts anew with the program, unlike getrusage's,
@@ -144,7 +144,7 @@ SETUP = "import torch, transformers_palo\nfrom transformers import AutoModelForI
 
 
 def loading(report: Report, size: str) -> None:
-    with tempfile.TemporaryDirectory(dir=".") as place:
+    with scratch() as place:
         released, native = Path(place) / "released", Path(place) / "native"
         write_released(released, size)
         gib = sum(file.stat().st_size for file in released.glob("*.bin")) / 2**30
@@ -154,8 +154,11 @@ def loading(report: Report, size: str) -> None:
         )
         rows = []
         for dtype in ("float16", "float32"):
-            for name, folder in (("released", released), ("native", native)):
-                runs = [run(f"{LOAD.format(folder=str(folder), dtype=dtype)}\n{TOUCH}", SETUP) for _ in range(3)]
+            contenders = {
+                folder.name: partial(run, f"{LOAD.format(folder=str(folder), dtype=dtype)}\n{TOUCH}", SETUP)
+                for folder in (released, native)
+            }
+            for name, runs in in_turn(contenders, 3).items():
                 rows.append(
                     [
                         name,

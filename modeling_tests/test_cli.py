@@ -1,5 +1,6 @@
 """The `palo` command as a shell runs it."""
 
+import io
 import json
 import os
 import subprocess
@@ -111,6 +112,45 @@ def test_a_question_that_can_be_no_path(here, question):
     code, out, err = here("ask", question, "--model", MODEL, "--max-new-tokens", "2", "--device", "cpu", "--json")
     assert code == 0, err
     assert json.loads(out)["question"] == question
+
+
+def test_a_question_on_stdin_that_is_no_utf8(here, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"Qu\xe9 es?\n"), encoding="utf-8"))
+    code, out, err = here("ask", PICTURE, "-", "--model", MODEL, "--json")
+    assert (code, out) == (1, "")
+    assert err == (
+        "palo: error: The question is no UTF-8 text: character 3 of it came as a byte that stands for none. Convert it "
+        "to UTF-8.\n"
+    )
+
+
+@pytest.mark.parametrize("question", ["-5 + 3 = ?", "-5+3=?", "-how many?", "--why is it so?", "-是什么?"])
+def test_a_question_may_begin_with_a_hyphen(here, question):
+    options = ["--model", MODEL, "--max-new-tokens", "2", "--device", "cpu", "--json"]
+    for arguments in (
+        [PICTURE, question, *options],
+        [*options, PICTURE, question],
+        [*options, PICTURE, "--", question],
+    ):
+        code, out, err = here("ask", *arguments)
+        assert code == 0, err
+        assert json.loads(out)["question"] == question
+
+
+def test_a_mistyped_option_is_still_told(here):
+    for wrong in (["--modle", MODEL], ["--max-new-tokens", "-12"], ["-m", MODEL]):
+        code, out, err = here("ask", PICTURE, "What?", *wrong)
+        assert (code, out) == (2, "")
+        assert wrong[0] in err
+
+
+def test_a_file_that_is_no_picture_is_not_sent(here, tmp_path):
+    """Told before the server is asked: nobody listens there."""
+    secret = tmp_path / "passwords.txt"
+    secret.write_text("all of them")
+    code, out, err = here("ask", str(secret), "What?", "--base-url", "http://127.0.0.1:9/v1", "--model", "palo")
+    assert (code, out) == (1, "")
+    assert err.startswith(f"palo: error: Cannot read the image {secret}: expected a picture") and err.count("\n") == 1
 
 
 def test_a_picture_with_an_odd_name(here, tmp_path):

@@ -19,6 +19,8 @@ from transformers.models.llava.image_processing_pil_llava import LlavaImageProce
 from transformers.utils import is_torchvision_available
 
 from transformers_palo import PaloImageProcessor, PaloImageProcessorPil
+from transformers_palo.data.images import ImageCheck, check_image
+from transformers_palo.data.records import RejectReason
 from transformers_palo.models.palo import image_processing_pil_palo
 from transformers_palo.models.palo.image_loading_palo import array_to_rgb, load_image, to_rgb
 
@@ -497,6 +499,12 @@ def test_arrays_of_other_dimensions_are_refused_by_their_shape(small):
         ("no/such/picture.png", "No image at 'no/such/picture.png': expected the path of a file"),
         (b"this is no image", "Cannot read the image 16 bytes: expected a picture"),
         (b"", "Cannot read the image 0 bytes"),
+        # Letters, digits and slashes, four by four: base64 of something.
+        ("images/cat12", "No image at 'images/cat12': expected the path of a file"),
+        ("data", "No image at 'data': expected the path of a file"),
+        ("data:text/plain;base64,aGVsbG8=", "No image at 'data:text/plain;base64,aGVsbG8=': expected the path"),
+        (np.ones((3, 8, 8), dtype=complex), "Expected an image of real numbers, got an array of complex128"),
+        (torch.ones((3, 8, 8), dtype=torch.complex64), r"real numbers, got an array of torch\.complex64"),
     ],
 )
 def test_what_is_no_image(small, source, complaint):
@@ -511,6 +519,24 @@ def test_a_truncated_file_is_named(small, tmp_path):
         small(str(path))
     with pytest.raises(ValueError, match=r"half\.png: the file is truncated or damaged"):
         small(Image.open(path))
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "TIFF", "WEBP", "GIF"])
+def test_a_closed_image_is_said_to_be_closed(small, tmp_path, format):
+    path = tmp_path / f"picture.{format.lower()}"
+    golden_image("square").save(path)
+    with Image.open(path) as left:
+        pass
+    closed, loaded = Image.open(path), Image.open(path)
+    closed.close()
+    loaded.load()
+    loaded.close()
+    with path.open("rb") as file:
+        of_closed_file = Image.open(file)
+    # Of WebP all bytes are read at once, so that closing the file alone takes nothing away.
+    for image in (closed, loaded) if format == "WEBP" else (left, closed, loaded, of_closed_file):
+        with pytest.raises(ValueError, match=r"^Cannot read the image .*: it is closed\. Open it again"):
+            small(image)
 
 
 def test_a_decompression_bomb_is_refused(monkeypatch, tmp_path):
@@ -569,19 +595,39 @@ def test_a_file_that_is_cut_in_its_first_bytes_is_named(tmp_path, image, format,
         load_image(str(path))
 
 
-def test_a_damaged_exif_tag_is_a_damaged_image(tmp_path, image):
+def test_a_sound_picture_with_damaged_exif_is_taken(tmp_path, image):
+    """Upright where the orientation can be read, as it is stored where not: what a viewer shows."""
     exif = Image.Exif()
     exif[0x0112] = 6
     image.save(tmp_path / "tag.jpg", exif=exif)
     content = (tmp_path / "tag.jpg").read_bytes()
+    stored = np.asarray(Image.open(io.BytesIO(content)))
+    shapes = [np.rot90(stored, turns).tobytes() for turns in range(4)]
     # The count and type of the orientation tag, overwritten: Pillow raises struct.error.
     start = content.index(b"Exif")
-    failures = 0
-    for offset in range(start + 6, start + 40):
+    seen = []
+    for offset in range(start + 6, start + 6 + 26):  # the header, one tag, the end
         for value in (0x00, 0x05, 0xFF):
-            damaged = content[:offset] + bytes([value]) + content[offset + 1 :]
-            try:
-                load_image(damaged)
-            except ValueError:
-                failures += 1
-    assert failures > 0
+            damaged = load_image(content[:offset] + bytes([value]) + content[offset + 1 :])
+            seen.append(np.asarray(damaged).tobytes())
+            assert np.asarray(to_rgb(damaged)).tobytes() == seen[-1]  # nothing is turned twice
+    assert shapes[0] in seen and shapes[3] in seen
+    garbage = content[: start + 6] + b"garbage!" + content[start + 14 :]
+    (tmp_path / "garbage.jpg").write_bytes(garbage)
+    for source in (garbage, str(tmp_path / "garbage.jpg"), Image.open(io.BytesIO(garbage))):
+        assert np.asarray(to_rgb(load_image(source))).tobytes() == shapes[0]
+    assert check_image(garbage, None, ImageCheck.FULL) is None
+    assert check_image(garbage[:-200], None, ImageCheck.FULL) is RejectReason.IMAGE_UNREADABLE
+
+
+@pytest.mark.parametrize(
+    ("options", "as_floats"),
+    [({"do_rescale": False}, True), ({"size": {"height": 56, "width": 56}}, False)],
+)
+def test_where_the_whole_square_is_made_the_longer_side_is_at_most_8192(small, options, as_floats):
+    """Refused before it is made; the guide names the number."""
+    shape = (8193, 2, 3)
+    picture = np.ones(shape, dtype=np.float32) if as_floats else np.ones(shape, dtype=np.uint8)
+    with pytest.raises(ValueError, match=r"2 x 8193 pixels cannot be padded .* more than 67,108,864"):
+        small(picture, **options)
+    assert 8192**2 == 67_108_864

@@ -115,8 +115,11 @@ def test_every_source_gives_the_pixels_of_the_picture(processor, site, tmp_path,
         assert torch.equal(in_chat(processor, **{key: source}), expected), key
         assert torch.equal(processor(text="<image>", images=source, return_tensors="pt").pixel_values, expected), key
         assert torch.equal(processor.image_processor(source, return_tensors="pt").pixel_values, expected), key
-    for key in ("url", "image"):
-        assert torch.equal(in_chat(processor, **{key: f"data:image/png;base64,{text}"}), expected)
+    # Schemes in either case; whatever media type is claimed, the bytes decide.
+    for claim in ("data:image/png", "DATA:image/png", "data:application/octet-stream", "data:"):
+        for key in ("url", "image"):
+            assert torch.equal(in_chat(processor, **{key: f"{claim};base64,{text}"}), expected), claim
+    assert torch.equal(in_chat(processor, url=f"{site.replace('http', 'HTTP')}/{name}"), expected)
 
 
 def test_a_url_in_openai_s_form_and_one_that_has_moved(processor, site):
@@ -180,6 +183,12 @@ def test_palo_ask_takes_urls(here, site, refused):
     code, out, _ = here("ask", f"{site}/photo.png", *options)
     assert code == 0
     assert json.loads(out)["images"] == [f"{site}/photo.png"]
+    capitals = site.replace("http", "HTTP") + "/photo.png"
+    inline = "DATA:application/octet-stream;base64," + base64.b64encode(FILES["/photo.png"][1]).decode()
+    for source in (capitals, inline):
+        code, again, err = here("ask", source, *options)
+        assert code == 0, err
+        assert json.loads(again)["answer"] == json.loads(out)["answer"]
     for url, complaint in [(refused, "refused"), (f"{site}/none.png", "404"), (f"{site}/page", "text/html")]:
         code, out, err = here("ask", url, *options)
         assert (code, out) == (1, "")

@@ -17,6 +17,7 @@ import base64
 import json
 import mimetypes
 import os
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,10 +25,31 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 
 DEFAULT_MODEL = "MBZUAI/MobilePALO-1.7B"
-REMOTE = ("http://", "https://", "data:image/")
+REMOTE = ("http://", "https://", "data:")
+
+
+# No option looks like these: a hyphen and two characters or more, or a space in front of any "=".
+HYPHENED_TEXT = re.compile(r"-[^-].|--[^=]*\s", re.DOTALL)
+
+
+class AskCommand(TyperCommand):
+    """Takes a question that begins with a hyphen, such as "-5 + 3 = ?", for a question."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Move it behind `--`, where Click looks for no options."""
+        awaits_value = {name for option in self.params if not getattr(option, "is_flag", True) for name in option.opts}
+        texts = [
+            index
+            for index, text in enumerate(args)
+            if HYPHENED_TEXT.match(text) and not (index and args[index - 1] in awaits_value)
+        ]
+        if texts and "--" not in args:
+            args = [arg for index, arg in enumerate(args) if index not in texts] + ["--"] + [args[i] for i in texts]
+        return super().parse_args(ctx, args)
 
 
 @dataclass
@@ -99,11 +121,15 @@ def ask(
 def _check_images(images: list[str]) -> None:
     for image in images:
         # os.path.isfile is False for what can be no path (too long, a NUL byte); Path.is_file raises.
-        if not image.startswith(REMOTE) and not os.path.isfile(image):
+        if not _is_remote(image) and not os.path.isfile(image):
             shown = image if len(image) <= 300 else f"{image[:77]}..."
             raise ValueError(
                 f"No image at {shown!r}: expected the path of a file or an http(s) URL. The question comes last."
             )
+
+
+def _is_remote(image: str) -> bool:
+    return image[:8].lower().startswith(REMOTE)
 
 
 def _read_question(question: str, has_images: bool) -> str:
@@ -191,7 +217,7 @@ def ask_server(base_url: str, model: str | None, images: list[str], question: st
 
     Raises:
         ImportError: The `openai` package is missing.
-        ValueError: The server did not answer, or refused; from `pieces`: its answer broke off.
+        ValueError: A file is no picture; the server did not answer, or refused; from `pieces`: its answer broke off.
     """
     try:
         import openai
@@ -233,8 +259,12 @@ def ask_server(base_url: str, model: str | None, images: list[str], question: st
 
 
 def _as_url(image: str) -> str:
-    if image.startswith(REMOTE):
+    from ..models.palo.image_loading_palo import load_image
+
+    if _is_remote(image):
         return image
+    # What is no picture stays here.
+    load_image(image)
     kind = mimetypes.guess_type(image)[0] or "image/png"
     return f"data:{kind};base64,{base64.b64encode(Path(image).read_bytes()).decode()}"
 

@@ -40,7 +40,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "env": env.env,
 }
 for name, command in COMMANDS.items():
-    app.command(name)(command)
+    app.command(name, cls=ask.AskCommand if name == "ask" else None)(command)
 app.add_typer(data.app, name="data")
 app.command("train", context_settings=train.CONTEXT)(train.train)
 app.add_typer(translate.app, name="translate")
@@ -55,9 +55,10 @@ def _options(debug: bool = typer.Option(False, "--debug", help="Show the traceba
 def main() -> None:
     """Entry point: run the command; what went wrong is one line on standard error and exit code 1."""
     # Ten languages: text is UTF-8 whatever the locale says, and a half character at the end of an answer is no error.
-    for stream in (sys.stdin, sys.stdout, sys.stderr):
+    # What comes in is kept byte for byte, so that a command can tell what is no UTF-8.
+    for stream, errors in ((sys.stdin, "surrogateescape"), (sys.stdout, "replace"), (sys.stderr, "replace")):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(encoding="utf-8", errors="replace")
+            stream.reconfigure(encoding="utf-8", errors=errors)
     try:
         app()
     except (OSError, ValueError, ImportError, RuntimeError) as error:

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 from huggingface_hub.utils import httpx
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 from transformers.image_utils import ChannelDimension, infer_channel_dimension_format, is_valid_image
 
 
@@ -69,23 +69,27 @@ def load_image(source: ImageSource) -> Any:
         source = os.fspath(source)
     if not isinstance(source, str):
         return _checked(source)
-    if source.startswith(("http://", "https://")):
+    if _begins_with(source, "http://", "https://"):
         content, content_type = _download(source)
         return _decode(BytesIO(content), _shown(source), found=f"what its server calls {content_type}")
     if os.path.isfile(source):
         return _decode(source, source)
-    payload = source.split(",", 1)[1] if source.startswith("data:image/") and "," in source else source
+    # The media type of a data URI is often a guess: the bytes decide.
+    payload = source.split(",", 1)[1] if _begins_with(source, "data:") and "," in source else source
     try:
         # Encoders break their output into lines.
         content = base64.b64decode("".join(payload.split()), validate=True)
-    except (binascii.Error, ValueError):
-        content = b""
-    if not content:
+        return _decode(BytesIO(content), "in the base64 data")
+    except (binascii.Error, UnicodeError, _NoPictureError):
+        # Many a mistyped path, such as images/cat12, can be read as base64.
         raise ValueError(
-            f"No image at {_shown(source)!r}: expected the path of a file, an http(s) URL, or base64 data, and found none "
-            "of them."
-        )
-    return _decode(BytesIO(content), "the base64 data")
+            f"No image at {_shown(source)!r}: expected the path of a file, an http(s) URL, or the base64 data of a "
+            "picture, and found none of them."
+        ) from None
+
+
+def _begins_with(source: str, *schemes: str) -> bool:
+    return source[: max(map(len, schemes))].lower().startswith(schemes)
 
 
 def _checked(image: Any) -> Any:
@@ -96,6 +100,8 @@ def _checked(image: Any) -> Any:
         )
     if isinstance(image, Image.Image):
         return image
+    if "complex" in str(image.dtype):
+        raise ValueError(f"Expected an image of real numbers, got an array of {image.dtype}.")
     if image.ndim not in (2, 3, 4):
         raise ValueError(f"Expected an image of 2 or 3 dimensions, got an array of shape {tuple(image.shape)}.")
     return image[None] if image.ndim == 2 else image
@@ -129,7 +135,7 @@ def _decode(file: Any, name: str, found: str = "none") -> Image.Image:
         with Image.open(file) as image:
             return to_rgb(image, name)
     except UnidentifiedImageError:
-        raise ValueError(
+        raise _NoPictureError(
             f"Cannot read the image {name}: expected a picture in a format of Pillow (PNG, JPEG, WebP, ...), found "
             f"{found}."
         ) from None
@@ -146,7 +152,14 @@ class UnusableImageError(ValueError):
     """What is wrong with an image is told already."""
 
 
+class _NoPictureError(ValueError):
+    """No format of Pillow's begins as these bytes do."""
+
+
 def _damaged(name: str, error: Exception) -> UnusableImageError:
+    # Of an image whose file is closed, Pillow says so or finds an assertion of its own broken.
+    if isinstance(error, AssertionError) or (isinstance(error, ValueError) and "closed" in str(error)):
+        return UnusableImageError(f"Cannot read the image {name}: it is closed. Open it again, or pass its path.")
     return UnusableImageError(
         f"Cannot read the image {name}: the file is truncated or damaged ({error}). Get it again, or leave it out."
     )
@@ -155,21 +168,51 @@ def _damaged(name: str, error: Exception) -> UnusableImageError:
 def to_rgb(image: Image.Image, name: str | None = None) -> Image.Image:
     """An upright 8-bit RGB copy of any Pillow image; `image` itself stays as it is.
 
-    The EXIF orientation is applied. Of an animation the frame is taken that the image stands at: the first, unless its
-    owner has sought another. Transparency is dropped as the original drops it: the colours stored under transparent
-    pixels show. Images of more than 8 bits are scaled (see [`array_to_rgb`]), where Pillow's own conversion would clip
-    them; of mode `I` they are taken for 16 bits wherever a value is above 255, for 8 bits otherwise.
+    The EXIF orientation is applied; where the EXIF data cannot be read, the picture is taken as it is stored. Of an
+    animation the frame is taken that the image stands at: the first, unless its owner has sought another. Transparency
+    is dropped as the original drops it: the colours stored under transparent pixels show. Images of more than 8 bits
+    are scaled (see [`array_to_rgb`]), where Pillow's own conversion would clip them; of mode `I` they are taken for 16
+    bits wherever a value is above 255, for 8 bits otherwise.
 
     Raises:
-        ValueError: The file behind the image is truncated or damaged, or its values are no colours.
+        ValueError: The file behind the image is truncated, damaged or closed, or its values are no colours.
     """
     name = name or getattr(image, "filename", None) or "that was passed"
     try:
-        return _upright_to_rgb(ImageOps.exif_transpose(image))
+        return _upright_to_rgb(_upright(image))
     except UnusableImageError as error:
         raise UnusableImageError(f"Cannot use the image {name}: {error}") from None
-    except DAMAGE as error:
+    except (*DAMAGE, AssertionError) as error:
         raise _damaged(name, error) from error
+
+
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# Where Pillow looks for an orientation.
+_ORIENTED_BY = ("exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """A copy as it is to be seen, which tells no orientation any more.
+
+    `ImageOps.exif_transpose` refuses a sound picture over a garbled tag, be it one that has nothing to do with this.
+    """
+    image.load()
+    try:
+        method = _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except DAMAGE:
+        method = None
+    upright = image.copy() if method is None else image.transpose(method)
+    for name in _ORIENTED_BY:
+        upright.info.pop(name, None)
+    return upright
 
 
 def _upright_to_rgb(image: Image.Image) -> Image.Image:
