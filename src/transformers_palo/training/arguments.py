@@ -80,6 +80,9 @@ class PaloSFTConfig(SFTConfig):
         default_factory=torch.cuda.is_available, metadata={"help": "Default: where there is a GPU."}
     )
     bf16: bool | None = field(default=None, metadata={"help": "Default: on a GPU that has it, unless fp16 is set."})
+    ddp_find_unused_parameters: bool | None = field(
+        default=False, metadata={"help": "Every trained parameter takes part in every batch, also of text alone."}
+    )
     dataset_kwargs: dict[str, Any] | None = field(
         default_factory=lambda: {"skip_prepare_dataset": True}, metadata={"help": "Leave this as it is."}
     )
