@@ -4,6 +4,8 @@ DDP through `accelerate launch`; FSDP2 by torch itself, because Accelerate has n
 """
 
 import json
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,18 +14,23 @@ import pytest
 import yaml
 from safetensors.torch import load_file
 
-from .conftest import read_json
+from transformers_palo.data.config import load_config
+from transformers_palo.data.prepare import prepare_data
+
+from .conftest import GOLDEN, SHARED, read_json
 
 
 SCRIPTS = Path(__file__).parent / "distributed"
 ACCELERATE = Path(__file__).parents[1] / "examples" / "accelerate"
+DOCS = Path(__file__).parents[1] / "docs"
 LAUNCH = (sys.executable, "-m", "accelerate.commands.launch", "--num_machines", "1")
 PLAIN = ("--mixed_precision", "no", "--dynamo_backend", "no", "--num_cpu_threads_per_process", "1")
 
 
-def run(*command: object) -> None:
+def run(*command: object) -> str:
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
+    return done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +64,36 @@ def test_two_processes_log_what_one_logs(ddp, kind):
                 compared.add(name)
     assert {"loss", "loss/zh", "records/truncated", "eval_loss", "eval_loss/ur"} <= compared
     assert one[-2]["records/seen"] == 16 and one[-2]["records/truncated"] > 0
+
+
+def test_the_guides_command_for_two_processes_on_a_cpu(tmp_path):
+    """As it stands in docs/training.md, but for the recipe. Nobody is told to change a setting of DDP."""
+    guide = (DOCS / "training.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    command = shlex.split(re.search(r"^accelerate launch --multi_gpu .*$", guide, re.MULTILINE)[0])
+    source = {"path": str(SHARED / "train_records.json"), "image_root": str(SHARED / "images"), "language": "detect"}
+    (tmp_path / "mixture.yaml").write_text(
+        json.dumps({"output_dir": str(tmp_path / "prepared"), "sources": [source], "max_reject_share": 0.5})
+    )
+    prepare_data(load_config(tmp_path / "mixture.yaml"))
+    recipe = {
+        "model_name_or_path": str(GOLDEN / "public_mlp2x" / "checkpoint"),
+        "dataset": str(tmp_path / "prepared"),
+        "output_dir": str(tmp_path / "run"),
+        "max_steps": 2,
+        "per_device_train_batch_size": 2,
+        "gradient_checkpointing": False,
+        "use_peft": True,
+        "lora_r": 4,
+        "logging_steps": 1,
+        "report_to": "none",
+        "dataloader_num_workers": 0,
+    }
+    (tmp_path / "recipe.yaml").write_text(json.dumps(recipe))
+    command[command.index("--config") + 1] = str(tmp_path / "recipe.yaml")
+    error = run(sys.executable, "-m", "accelerate.commands.launch", *command[2:])
+    assert read_json(tmp_path / "run" / "trainer_state.json")["log_history"][-1]["records/seen"] == 2 * 2 * 2
+    assert (tmp_path / "run" / "model" / "model.safetensors").is_file()
+    assert "find_unused_parameters" not in error
 
 
 @pytest.fixture(scope="module")

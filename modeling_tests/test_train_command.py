@@ -18,6 +18,7 @@ import yaml
 from huggingface_hub import ModelCard
 from peft import PeftModel, get_peft_model
 from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForImageTextToText, AutoProcessor, GenerationConfig
 from trl import ModelConfig, SFTConfig
 
@@ -27,7 +28,7 @@ from transformers_palo.data.config import PreparationConfig, SourceConfig, load_
 from transformers_palo.data.prepare import prepare_data
 from transformers_palo.hub.publish import NotPublishableError, prepare
 from transformers_palo.languages import LANGUAGES
-from transformers_palo.training import language_model_lora
+from transformers_palo.training import base, language_model_lora
 from transformers_palo.training.arguments import DataArguments, ModelArguments
 from transformers_palo.training.checkpoints import MARKER, last_whole_checkpoint, set_broken_aside
 from transformers_palo.training.dataset import load_training_data
@@ -451,6 +452,59 @@ def test_other_records_are_noticed_when_a_run_goes_on(short_run, prepared, tmp_p
         train(read_recipe(short_run))
 
 
+def flip_embeddings(folder: Path) -> None:
+    """Another model in a file of the same size and header."""
+    path = folder / "model.safetensors"
+    weights = load_file(path)
+    name = next(name for name in weights if name.endswith("embed_tokens.weight"))
+    save_file({**weights, name: weights[name].flip(0)}, path, metadata={"format": "pt"})
+
+
+def test_a_run_does_not_go_on_with_another_base(short_run, tmp_path):
+    """A copy of the folder is the same base, also under other times; the same name with other weights is not."""
+    begun = tmp_path / "base"
+    tiny_model().save_pretrained(begun)
+    PaloProcessor.from_pretrained(GOLDEN / "public_mlp2x" / "checkpoint").save_pretrained(begun)
+    path = Path(short_run[1])
+    recipe = {k: v for k, v in json.loads(path.read_text()).items() if k not in ("language_model", "vision_tower")}
+    path.write_text(json.dumps({**recipe, "model_name_or_path": str(begun)}))
+    train(read_recipe(short_run))
+    # As if it had been killed before it wrote its results.
+    shutil.rmtree(tmp_path / "run" / "model")
+    for file in begun.iterdir():
+        os.utime(file, (1, 1))
+    train(read_recipe(short_run))
+    shutil.rmtree(tmp_path / "run" / "model")
+    flip_embeddings(begun)
+    with pytest.raises(ValueError, match="holds a run on another base: weights or configuration of") as refused:
+        train(read_recipe(short_run))
+    assert "\n" not in str(refused.value)
+
+
+def test_what_a_base_is_known_by(tmp_path, monkeypatch):
+    """Every tensor of a stride, the configuration and the names of files count; who wrote the configuration does not."""
+    monkeypatch.setattr(base, "_WHOLE", 2**10)
+    monkeypatch.setattr(base, "_STRIDE", 2**12)
+    monkeypatch.setattr(base, "_BLOCK", 2**6)
+    folder = tmp_path / "model"
+    folder.mkdir()
+    weights = {f"t{number}": torch.full((2**10,), float(number)) for number in range(8)}
+    save_file(weights, folder / "model.safetensors")
+    (folder / "config.json").write_text('{"a": 1, "transformers_version": "5.0.0"}')
+    seen = {base.base_identity(str(folder), None)}
+    shutil.copytree(folder, tmp_path / "copy")
+    (tmp_path / "copy" / "config.json").write_text('{"transformers_version": "6.0.0", "a": 1}')
+    assert {base.base_identity(str(tmp_path / "copy"), None)} == seen
+    for name in weights:
+        save_file({**weights, name: weights[name] + 0.5}, folder / "model.safetensors")
+        seen.add(base.base_identity(str(folder), None))
+    (folder / "config.json").write_text('{"a": 2}')
+    seen.add(base.base_identity(str(folder), None))
+    (folder / "model.safetensors").rename(folder / "model-00001-of-00001.safetensors")
+    seen.add(base.base_identity(str(folder), None))
+    assert len(seen) == 1 + len(weights) + 2
+
+
 def test_two_runs_in_one_folder_do_not_meet(short_run, tmp_path):
     with locked(tmp_path / "run"), pytest.raises(ValueError, match="another palo train is at work in this folder"):
         train(read_recipe(short_run))
@@ -474,6 +528,7 @@ def test_how_the_model_is_loaded_can_be_said(short_run, tmp_path):
     done = palo("train", *short_run, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
     assert read_json(tmp_path / "run" / "adapter" / "adapter_config.json")["revision"] == "tuned"
+    assert read_json(tmp_path / "run" / "recipe.json")["base model (its weights)"] == "0" * 40
     before, after = tiny_model(), AutoModelForImageTextToText.from_pretrained(tmp_path / "run" / "model")
     assert (after.lm_head.weight - before.lm_head.weight).abs().max() > 1e-5
     assert torch.equal(after.model.language_model.embed_tokens.weight, before.model.language_model.embed_tokens.weight)
@@ -516,11 +571,53 @@ def test_a_lora_is_merged_in_float32_and_rounded_once(tmp_path):
         ("push_to_hub", "true"),
         ("ignore_data_skip", "true"),
         ("accelerator_config", '{"split_batches": true}'),
+        ("learning_rate", "nan"),
+        ("declared_records", '{"xx": 5}'),
+        ("declared_records", '{"en": 0, "hi": 0}'),
+        ("projector_type", "zzz"),
     ],
 )
 def test_values_that_cannot_be_or_have_no_effect_are_refused(field, value):
     with pytest.raises(ValueError, match=field):
         read_recipe(["--model_name_or_path", "somewhere", f"--{field}", value])
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"learning_rate": [1]}, "learning_rate: expected 0 or more, found [1]"),
+        ({"learning_rate": -0.0001}, "learning_rate: expected 0 or more, found -0.0001"),
+        ({"projector_learning_rate": -1.0}, "projector_learning_rate: expected 0 or more, found -1.0"),
+        ({"learning_rate": float("inf")}, "learning_rate: expected 0 or more, found inf"),
+        ({"dtype": "float12"}, "dtype: expected one of auto, bfloat16, float16, float32, found 'float12'"),
+        ({"projector_type": "zzz"}, "projector_type: expected one of mlp, ldp, found 'zzz'"),
+        (
+            {"per_device_train_batch_size": 1.5},
+            "per_device_train_batch_size: expected a whole number, 1 or more, found 1.5",
+        ),
+        ({"mixture": "weights", "mixture_weights": {"xx": 1}}, "mixture_weights: expected one of en, "),
+        (
+            {"mixture": "weights", "mixture_weights": {"en": 0}},
+            "mixture_weights: expected a weight from 0 for one language",
+        ),
+        ({"declared_records": {"hi": 1.5}}, "declared_records: expected a number of records for hi, found 1.5"),
+        (
+            {"declared_records": {}},
+            "declared_records: expected a number of records for one language at least, found {}",
+        ),
+    ],
+)
+def test_values_in_a_file_are_checked(fields, message, tmp_path):
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump({"model_name_or_path": "somewhere", **fields}))
+    with pytest.raises(ValueError, match=re.escape(message)):
+        read_recipe(["--config", str(tmp_path / "recipe.yaml")])
+
+
+def test_a_recipe_that_would_train_the_tower_is_refused_on_paper(tmp_path):
+    """As the run itself refuses it."""
+    recipe = ROOT / "examples" / "recipes" / "palo-7b" / "stage2.yaml"
+    with pytest.raises(ValueError, match="vision tower, such as"):
+        plan(read_recipe(["--config", str(recipe), "--lora_modules_to_save", "vision_tower"]))
 
 
 def test_a_lora_on_a_language_model_that_is_not_trained_is_refused():

@@ -21,6 +21,8 @@ import torch
 from transformers import TrainingArguments
 from trl import ModelConfig, SFTConfig
 
+from .values import check_values
+
 
 CHECKPOINTING_FIELD = next(
     name
@@ -78,26 +80,23 @@ class PaloSFTConfig(SFTConfig):
         default_factory=torch.cuda.is_available, metadata={"help": "Default: where there is a GPU."}
     )
     bf16: bool | None = field(default=None, metadata={"help": "Default: on a GPU that has it, unless fp16 is set."})
+    ddp_find_unused_parameters: bool | None = field(
+        default=False, metadata={"help": "Every trained parameter takes part in every batch, also of text alone."}
+    )
     dataset_kwargs: dict[str, Any] | None = field(
         default_factory=lambda: {"skip_prepare_dataset": True}, metadata={"help": "Leave this as it is."}
     )
 
     def __post_init__(self) -> None:
+        check_values(self)
         if self.bf16 is None and not self.fp16:
             self.bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
         if getattr(self, CHECKPOINTING_FIELD) is None:
             # TRL sets the old name by default, and Transformers warns of it.
             setattr(self, CHECKPOINTING_FIELD, self.gradient_checkpointing)
         super().__post_init__()
-        if self.max_length is not None and self.max_length < 1:
-            raise ValueError(f"max_length: expected 1 or more, or none at all, found {self.max_length}.")
-        for name in ("per_device_train_batch_size", "gradient_accumulation_steps"):
-            if (value := getattr(self, name)) < 1:
-                raise ValueError(f"{name}: expected 1 or more, found {value}.")
         if self.max_steps <= 0 and self.num_train_epochs <= 0:
             raise ValueError(f"num_train_epochs: expected more than 0, found {self.num_train_epochs}.")
-        if not 0 <= self.max_reject_share <= 1:
-            raise ValueError(f"max_reject_share: expected 0 to 1, found {self.max_reject_share}.")
 
 
 @dataclass
@@ -113,7 +112,8 @@ class ModelArguments(ModelConfig):
     )
     vision_tower: str | None = field(default=None, metadata={"help": "CLIP model to build a PALO around."})
     projector_type: str = field(
-        default="mlp", metadata={"help": "Projector of a model that is put together: mlp or ldp."}
+        default="mlp",
+        metadata={"help": "Projector of a model that is put together: mlp or ldp.", "choices": ["mlp", "ldp"]},
     )
     projector: str | None = field(
         default=None, metadata={"help": "mm_projector.bin of a first stage. Default: a new projector."}
@@ -124,6 +124,7 @@ class ModelArguments(ModelConfig):
     )
 
     def __post_init__(self) -> None:
+        check_values(self)
         super().__post_init__()
         parts = (self.language_model, self.vision_tower)
         if (self.model_name_or_path is None) == (parts == (None, None)):
@@ -195,38 +196,17 @@ class DataArguments:
     def __post_init__(self) -> None:
         for name in ("mixture_weights", "declared_records"):
             setattr(self, name, _mapping(name, getattr(self, name)))
-        declared = self.declared_records if isinstance(self.declared_records, dict) else {}
-        for code, count in declared.items():
-            if not isinstance(count, int) or count < 0:
-                raise ValueError(f"declared_records: expected a number of records for {code}, found {count!r}.")
-        for name, least in (("eval_records", 0), ("declared_num_gpus", 1), ("declared_tokens_per_record", 1)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ValueError(f"{name}: expected {least} or more, found {value}.")
+        check_values(self)
         for name, strategy in (("mixture_temperature", "temperature"), ("mixture_weights", "weights")):
             if getattr(self, name) is not None and self.mixture != strategy:
                 raise ValueError(f"{name} has an effect with mixture: {strategy} only; mixture is {self.mixture!r}.")
-        for name in ("template", "mixture", "declared_sharding"):
-            _check_choice(self, name)
 
 
-def _mapping(name: str, value: Any) -> dict[str, float] | None:
+def _mapping(name: str, value: Any) -> Any:
     """On the command line a mapping is JSON."""
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except json.JSONDecodeError as error:
-            raise ValueError(f'{name}: expected JSON such as {{"hi": 1}}, found {value!r} ({error}).') from None
-    if value is None:
-        return None
-    if not isinstance(value, dict) or not all(isinstance(code, str) for code in value):
-        raise ValueError(f"{name}: expected numbers by language code, found {value!r}.")
-    return value
-
-
-def _check_choice(arguments: Any, name: str) -> None:
-    """argparse checks what is typed, not what stands in a file."""
-    value = getattr(arguments, name)
-    allowed = arguments.__dataclass_fields__[name].metadata["choices"]
-    if value is not None and value not in allowed:
-        raise ValueError(f"{name}: expected one of {', '.join(allowed)}, found {value!r}.")
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError as error:
+        raise ValueError(f'{name}: expected JSON such as {{"hi": 1}}, found {value!r} ({error}).') from None

@@ -25,7 +25,7 @@ from torch import nn
 from ..models.palo.configuration_palo import PaloConfig
 from ..models.palo.modeling_palo import PaloForConditionalGeneration
 from .arguments import ModelArguments, PaloSFTConfig
-from .parameters import PROJECTOR, PartSize, freeze, keep_lora_in_language_model, part_of
+from .parameters import PROJECTOR, PartSize, check_adapter, freeze, keep_lora_in_language_model, part_of
 
 
 GIB = 2**30
@@ -57,7 +57,11 @@ class Memory:
 
 
 def empty_model(config: PaloConfig, peft_config: Any, training: PaloSFTConfig) -> nn.Module:
-    """The model as it will be trained, frozen and adapted, without memory for its weights."""
+    """The model as it will be trained, frozen and adapted, without memory for its weights.
+
+    Raises:
+        ValueError: The adapter would train the vision tower.
+    """
     with torch.device("meta"):
         model: nn.Module = PaloForConditionalGeneration(config)
         freeze(model, training.train_projector, training.train_language_model and peft_config is None)
@@ -68,6 +72,7 @@ def empty_model(config: PaloConfig, peft_config: Any, training: PaloSFTConfig) -
                 autocast_adapter_dtype=False,
                 low_cpu_mem_usage=True,
             )
+            check_adapter(model)
     return model
 
 

@@ -69,6 +69,20 @@ def keep_lora_in_language_model(config: Any, train_projector: bool) -> Any:
     return config
 
 
+def check_adapter(model: nn.Module) -> None:
+    """Make sure that an adapted model leaves the vision tower as it is.
+
+    Raises:
+        ValueError: Parameters of the tower would be trained.
+    """
+    names = [name for name, p in model.named_parameters() if p.requires_grad and "vision_tower" in name.split(".")]
+    if names:
+        raise ValueError(
+            f"The adapter trains {len(names)} parameters of the vision tower, such as {names[0]}: PALO's tower stays as it is. "
+            "Make the adapter with transformers_palo.training.language_model_lora."
+        )
+
+
 def freeze(model: nn.Module, train_projector: bool, train_language_model: bool) -> None:
     """Set what learns. The vision tower never does."""
     for name, parameter in model.named_parameters():

@@ -25,6 +25,7 @@ from transformers import AutoProcessor
 from ..data.prepared import prepared_fingerprint
 from ..models.palo.assembly_palo import assemble_checkpoint
 from ..models.palo.modeling_palo import PaloForConditionalGeneration
+from .base import base_identity
 from .checkpoints import last_whole_checkpoint, set_broken_aside
 from .dataset import TrainingData, load_training_data
 from .finish import MODEL, remove_partial, save_results
@@ -39,6 +40,8 @@ logger = logging.getLogger(__name__)
 RECIPE_FILE = "recipe.json"
 # The model that a run puts together from its parts, before training.
 UNTRAINED = "untrained"
+# In the claim of the folder: what the model to begin with is known by.
+BASE = "base model (its weights)"
 
 
 def train(recipe: Recipe) -> Path:
@@ -48,7 +51,7 @@ def train(recipe: Recipe) -> Path:
         The folder of the whole, trained model: `output_dir/model`.
 
     Raises:
-        ValueError: The output folder belongs to another recipe, other data or another process; nothing would be trained; or
+        ValueError: The output folder belongs to another recipe, other data, another base or another process; nothing would be trained; or
             too many records had to be left out.
     """
     state = PartialState()
@@ -67,6 +70,8 @@ def _train(recipe: Recipe, state: PartialState) -> Path:
     data = load_training_data(recipe.data)
     with state.main_process_first():
         start = _starting_model(recipe, output)
+    settings[BASE] = base_identity(start, _loading(recipe)["revision"])
+    _check_base(output, start, settings)
     trainer = _trainer(recipe, start, data)
     with state.main_process_first():
         if state.is_main_process:
@@ -154,13 +159,25 @@ def _check_claim(output: Path, settings: dict[str, Any]) -> None:
     if not path.is_file():
         return
     before = json.loads(path.read_text(encoding="utf-8"))
-    changed = sorted(name for name in {*before, *settings} if before.get(name) != settings.get(name))
+    # The base has yet to be put together or found; a finished run does without it.
+    changed = sorted(name for name in {*before, *settings} - {BASE} if before.get(name) != settings.get(name))
     if changed:
         name = changed[0]
         raise ValueError(
             f"{output} holds a run of another recipe or of other data: {', '.join(changed)} "
             f"differ{'s' if len(changed) == 1 else ''} "
             f"({name} was {before.get(name)!r}, is {settings.get(name)!r}). Choose another output_dir, or remove this one."
+        )
+
+
+def _check_base(output: Path, start: str, settings: dict[str, Any]) -> None:
+    """Make sure that a run goes on with the model that it began with."""
+    path = output / RECIPE_FILE
+    if path.is_file() and (before := json.loads(path.read_text(encoding="utf-8")).get(BASE)) != settings[BASE]:
+        raise ValueError(
+            f"{output} holds a run on another base: weights or configuration of {start} have changed ({BASE} was "
+            f"{before!r}, is {settings[BASE]!r}). Bring back the model that it began with, choose another output_dir, or "
+            "remove this one."
         )
 
 

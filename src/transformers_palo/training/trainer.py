@@ -42,6 +42,7 @@ from .graph import gather_sharded_head, keep_projector_in_graph
 from .metrics import LanguageMetrics
 from .parameters import (
     PROJECTOR,
+    check_adapter,
     count_parameters,
     decay_parameter_names,
     freeze,
@@ -119,7 +120,7 @@ class PaloSFTTrainer(SFTTrainer):
                 load_kwargs["quantization_config"] = quantization_config
             model = PaloForConditionalGeneration.from_pretrained(model, **load_kwargs)
         if isinstance(model, PeftModel):
-            _check_adapter(model)
+            check_adapter(model)
         else:
             freeze(model, args.train_projector, args.train_language_model and peft_config is None)
         if peft_config is not None:
@@ -149,7 +150,7 @@ class PaloSFTTrainer(SFTTrainer):
             **kwargs,
         )
         if peft_config is not None:
-            _check_adapter(self.model)
+            check_adapter(self.model)
         _align_padding(self.model, processing_class)
         self._train_in_full_precision()
         self._check_something_is_trained()
@@ -354,15 +355,6 @@ def _languages_of(*datasets: Any) -> list[str]:
         if isinstance(dataset, Dataset) and "language" in dataset.column_names:
             codes |= {code for code in dataset.unique("language") if code}
     return sorted(codes)
-
-
-def _check_adapter(model: PeftModel) -> None:
-    names = [name for name, p in model.named_parameters() if p.requires_grad and "vision_tower" in name.split(".")]
-    if names:
-        raise ValueError(
-            f"The adapter trains {len(names)} parameters of the vision tower, such as {names[0]}: PALO's tower stays as it is. "
-            "Make the adapter with transformers_palo.training.language_model_lora."
-        )
 
 
 def _align_padding(model: Any, processor: Any) -> None:
