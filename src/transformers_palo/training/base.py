@@ -17,7 +17,8 @@ import hashlib
 import json
 from pathlib import Path
 
-from ..models.palo.configuration_palo import PaloConfig
+from transformers.utils import CONFIG_NAME, cached_file
+from transformers.utils.hub import extract_commit_hash
 
 
 # Up to this size a file is hashed whole; of a larger one, the beginning and a block in every stride.
@@ -47,8 +48,8 @@ def base_identity(name: str, revision: str | None) -> str | None:
     """
     folder = Path(name)
     if not folder.is_dir():
-        return getattr(PaloConfig.from_pretrained(name, revision=revision), "_commit_hash", None)
-    digest = hashlib.sha256(_configuration(folder / "config.json"))
+        return extract_commit_hash(cached_file(name, CONFIG_NAME, revision=revision), None)
+    digest = hashlib.sha256(_configuration(folder / CONFIG_NAME))
     for path in sorted({path for pattern in _WEIGHTS for path in folder.glob(pattern)}):
         digest.update(f"\n{path.name} {path.stat().st_size}\n".encode())
         _add_content(digest, path)
