@@ -29,6 +29,14 @@ def test_translate_llava_instruct(tmp_path):
     assert report["ar"]["asked_again"]["chatter"] == 2
 
 
+def test_the_example_leaves_a_folder_of_others_alone(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "mine.txt").write_text("mine")
+    with pytest.raises(AssertionError, match="holds other files"):
+        run_example("translate_llava_instruct.py", "--output-dir", tmp_path)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["data", "mine.txt"]
+
+
 @pytest.mark.slow
 def test_fine_tune_translator(tmp_path):
     """With a model of two layers and the pairs of a reviewed run: an adapter comes out."""
