@@ -100,7 +100,7 @@ class TestSpreadsheets:
         )
         with pytest.raises(ValueError, match="expected who reviewed it"):
             import_reviews(run, out)
-        assert import_reviews(run, out, reviewer="asha") == (3, 0)
+        assert import_reviews(run, out, reviewer="asha") == (3, 0, [])
         decisions = ReviewStore(run).decisions("ur")
         assert [decisions[position].verdict for position in range(3)] == ["edit", "accept", "reject"]
         assert decisions[0].translation[3] == corrected
@@ -110,7 +110,7 @@ class TestSpreadsheets:
 
     def test_rows_without_a_verdict_are_no_review(self, run, tmp_path):
         export_reviews(run, "ur", 10, 0, tmp_path / "ur.csv")
-        assert import_reviews(run, tmp_path / "ur.csv", "asha") == (0, 3)
+        assert import_reviews(run, tmp_path / "ur.csv", "asha") == (0, 3, [])
 
     @pytest.mark.parametrize(
         ("columns", "complaint"),
@@ -176,7 +176,7 @@ class TestSpreadsheets:
                 text = row["translation"].replace("\n", line_end)
                 writer.writerow(row | {"translation": text, "position": f"{row['position']}.0"})
             file.write(delimiter * 6 + line_end)
-        assert import_reviews(run, out, "asha") == (3, 0)
+        assert import_reviews(run, out, "asha") == (3, 0, [])
         decisions = ReviewStore(run).decisions("ur")
         assert [decisions[position].verdict for position in range(3)] == ["edit", "accept", "reject"]
         assert decisions[0].translation[3] == corrected
@@ -190,7 +190,7 @@ class TestSpreadsheets:
             language={(f"photo-{n}", str(t)): "" for n in range(3) for t in range(1, 5)},
             verdict={("photo-1", "1"): "accept"},
         )
-        assert import_reviews(run, out, "asha") == (1, 2)
+        assert import_reviews(run, out, "asha") == (1, 2, [])
 
     @pytest.mark.parametrize(
         ("columns", "complaint"),
@@ -502,7 +502,7 @@ class TestLabelStudio:
         export[0]["annotations"].append({"was_cancelled": True, "result": [], "completed_by": 3})
         path = write_records(tmp_path / "export.json", export)
         # Asha has said nothing of the second turn of photo-1 yet.
-        assert import_reviews(run, path) == (2, 1)
+        assert import_reviews(run, path) == (1, 0, ["photo-1 (turn 2)"])
         first, second = ReviewStore(run).of_language("ur")[0]
         assert (first.reviewer, first.verdict, second.reviewer, second.verdict) == (
             "2",
@@ -524,14 +524,14 @@ class TestLabelStudio:
     def test_an_export_with_a_byte_order_mark(self, run, tasks, tmp_path):
         path = write_records(tmp_path / "export.json", annotated(tasks, 1, EVERY_TURN))
         path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
-        assert import_reviews(run, path) == (1, 0)
+        assert import_reviews(run, path) == (1, 0, [])
 
     def test_blank_ends_that_a_text_area_takes_away_are_no_edit(self, run, tasks, tmp_path):
         said = {key: {"verdict": "edit"} for key in EVERY_TURN}
         export = annotated(tasks, 1, said)
         result = export[0]["annotations"][0]["result"]
         result[0]["value"]["text"] = [f"{tasks[0]['data']['translation']} \n"]
-        assert import_reviews(run, write_records(tmp_path / "export.json", export)) == (1, 0)
+        assert import_reviews(run, write_records(tmp_path / "export.json", export)) == (1, 0, [])
         assert ReviewStore(run).decisions("ur")[0].verdict == "accept"
 
     @pytest.mark.parametrize(
@@ -545,7 +545,21 @@ class TestLabelStudio:
             (lambda task: task.pop("annotations"), "task 1: expected a list 'annotations'"),
             (lambda task: task["data"].update(position=99), "found another"),
             (lambda task: task["annotations"][0]["result"][0]["value"].update(text=["کیا؟"]), "placeholder_lost"),
-            (lambda task: task["annotations"][0].update(completed_by=None), "expected who reviewed it"),
+            (lambda task: task["annotations"][0].update(completed_by=None), "task 1: expected who reviewed it"),
+            (lambda task: task["annotations"][0].update(result=None), "task 1: expected a list 'result'"),
+            (
+                lambda task: task["annotations"][0]["result"][0].update(value=None),
+                "task 1: expected a value with 'text' for 'edited', found None",
+            ),
+            (
+                lambda task: task["annotations"][0]["result"][0]["value"].update(text=[1]),
+                "task 1: expected text as the answer to 'edited', found 1",
+            ),
+            (
+                lambda task: task["annotations"][0]["result"][1]["value"].update(choices=[["accept"]]),
+                r"task 1: expected text as the answer to 'verdict', found \['accept'\]",
+            ),
+            (lambda task: task["data"].update(position=float("inf")), "task 1: expected language, position, turn"),
         ],
     )
     def test_a_wrong_task_keeps_everything_out(self, run, tasks, tmp_path, change, complaint):
@@ -555,7 +569,78 @@ class TestLabelStudio:
             import_reviews(run, write_records(tmp_path / "export.json", export))
         assert not ReviewStore(run).decisions("ur")
 
-    @pytest.mark.parametrize(("text", "complaint"), [("[{}]", "found neither"), ("[{", "found a damaged file")])
+    def test_people_who_share_the_turns_of_a_record_are_put_together(self, run, tasks, tmp_path):
+        ravi = {(0, 2): {"verdict": "accept"}, (0, 4): {"edited": CORRECTED, "verdict": "edit"}}
+        asha = {(0, 1): {"verdict": "accept"}, (0, 3): {"verdict": "accept"}, (2, 1): {"verdict": "accept"}}
+        export = annotated(tasks, "ravi", ravi) + annotated(tasks, "asha", asha)
+        assert import_reviews(run, write_records(tmp_path / "export.json", export)) == (1, 0, ["photo-2 (turn 2)"])
+        ((position, (review,)),) = ReviewStore(run).of_language("ur").items()
+        assert (position, review.reviewer, review.verdict) == (0, "asha, ravi", "edit")
+        assert [
+            text == task["data"]["translation"] for text, task in zip(review.translation, tasks, strict=False)
+        ] == [
+            True,
+            True,
+            True,
+            False,
+        ]
+        assert review.translation[3] == CORRECTED
+        assert review.seconds == pytest.approx(4 * 30)
+
+    @pytest.mark.parametrize(
+        ("asha", "verdict", "last"),
+        [
+            ({"verdict": "accept"}, "accept", False),
+            ({"edited": CORRECTED, "verdict": "edit"}, "edit", True),
+            ({"verdict": "reject"}, "reject", False),
+        ],
+    )
+    def test_of_a_turn_the_latest_word_counts_unless_one_rejected_it(self, run, tasks, tmp_path, asha, verdict, last):
+        """Asha and Ravi both have turn 4; hers stands first in the file and is the later one unless she rejects."""
+        hers = annotated(tasks, "asha", {(0, 1): {"verdict": "accept"}, (0, 4): asha})
+        other = f"{CORRECTED} ہاں۔"
+        rest = {(0, 2): {"verdict": "accept"}, (0, 3): {"verdict": "accept"}}
+        his = annotated(tasks, "ravi", rest | {(0, 4): {"edited": other, "verdict": "edit"}})
+        days = {"asha": 1 if verdict == "reject" else 3, "ravi": 2}
+        for task in hers + his:
+            (annotation,) = task["annotations"]
+            annotation["updated_at"] = f"2026-01-0{days[annotation['completed_by']]}T10:00:00.000000Z"
+        assert import_reviews(run, write_records(tmp_path / "export.json", hers + his)) == (1, 0, [])
+        (review,) = ReviewStore(run).of_language("ur")[0]
+        assert (review.reviewer, review.verdict) == ("asha, ravi", verdict)
+        assert (review.translation[3] == CORRECTED, other in review.translation) == (last, False)
+
+    def test_the_latest_of_two_who_saw_all_counts(self, run, tasks, tmp_path):
+        export = annotated(tasks, "asha", EVERY_TURN | {(0, 4): {"edited": CORRECTED, "verdict": "edit"}})
+        export += annotated(tasks, "bilal", EVERY_TURN)
+        for number, task in enumerate(export):
+            task["annotations"][0]["updated_at"] = f"2026-01-0{2 if number < 4 else 1}T10:00:00.000000Z"
+        assert import_reviews(run, write_records(tmp_path / "export.json", export)) == (1, 0, [])
+        assert ReviewStore(run).decisions("ur")[0].reviewer == "asha"
+
+    def test_what_cannot_be_kept_yet_is_named(self, run, tasks, tmp_path, here):
+        export = annotated(tasks, "asha", {(0, 2): {"verdict": "accept"}, (1, 1): {"verdict": "accept"}})
+        path = write_records(tmp_path / "export.json", export)
+        code, out, _ = here("translate", "review", "import", run, path)
+        assert (code, "0 records reviewed, 0 without a verdict" in out) == (0, True)
+        assert "2 partly reviewed" in out
+        assert "verdicts: photo-0 (turns 1, 3, 4), photo-1 (turn 2)" in out
+
+    def test_a_text_that_is_no_list(self, run, tasks, tmp_path):
+        export = annotated(tasks, 1, EVERY_TURN | {(0, 4): {"edited": CORRECTED, "verdict": "edit"}})
+        export[3]["annotations"][0]["result"][0]["value"]["text"] = CORRECTED
+        assert import_reviews(run, write_records(tmp_path / "export.json", export)) == (1, 0, [])
+        assert ReviewStore(run).decisions("ur")[0].translation[3] == CORRECTED
+
+    def test_an_untouched_export(self, run, tasks, tmp_path):
+        export = [{"data": task["data"], "annotations": []} for task in tasks]
+        with pytest.raises(ValueError, match="nothing was annotated yet"):
+            import_reviews(run, write_records(tmp_path / "export.json", export))
+
+    @pytest.mark.parametrize(
+        ("text", "complaint"),
+        [("[{}]", "found neither"), ("[{", "found a damaged file"), ("[]", "found an empty export")],
+    )
     def test_other_json(self, run, tmp_path, text, complaint):
         (tmp_path / "export.json").write_text(text)
         with pytest.raises(ValueError, match=complaint):
@@ -584,10 +669,24 @@ class TestArgilla:
                 "verdict": [{"value": verdict, "user_id": "u1"}, {"value": "reject", "user_id": "u2"}],
             }
         write_records(out / "records.json", records)
-        assert import_reviews(run, out) == (2, 0)
+        assert import_reviews(run, out) == (1, 0, [])
         reviews = {review.reviewer: review for review in ReviewStore(run).of_language("ur")[0]}
         assert (reviews["u1"].verdict, reviews["u2"].verdict) == ("edit", "reject")
         assert reviews["u1"].translation[3] == CORRECTED
+
+    @pytest.mark.parametrize(
+        ("response", "complaint"),
+        [
+            ({"value": ["accept"], "user_id": "u1"}, r"expected text as the answer to 'verdict', found \['accept'\]"),
+            ({"value": "accept", "user_id": None}, "expected who reviewed it"),
+        ],
+    )
+    def test_a_wrong_response_is_named(self, run, tmp_path, response, complaint):
+        export_reviews(run, "ur", 10, 0, tmp_path / "ur", "argilla")
+        records = json.loads((tmp_path / "ur" / "records.json").read_text(encoding="utf-8"))
+        records[0]["responses"] = {"verdict": [response]}
+        with pytest.raises(ValueError, match=f"record 1: {complaint}"):
+            import_reviews(run, write_records(tmp_path / "records.json", records))
 
     def test_images_without_an_address_are_left_out(self, run, tmp_path):
         export_reviews(run, "ur", 10, 0, tmp_path / "ur", "argilla")
@@ -607,6 +706,7 @@ def test_the_command_for_tools(run, tmp_path, here, format):
     assert (code, "Wrote 3 records" in out) == (0, True)
     code, _, err = here("translate", "review", "export", run, *options)
     assert (code, "out.json exists already" in err) == (1, True)
-    code, out, _ = here("translate", "review", "import", run, tmp_path / "out.json")
+    code, _, err = here("translate", "review", "import", run, tmp_path / "out.json")
     # Nobody has said anything: Label Studio's tasks are no export of annotations.
-    assert (code, "0 records reviewed" in out) == ((1, False) if format == "label-studio" else (0, True))
+    complaint = "expected a list 'annotations'" if format == "label-studio" else "nothing was annotated yet"
+    assert (code, complaint in err) == (1, True)

@@ -325,8 +325,13 @@ def import_(
     """
     from ..translation.review_import import import_reviews
 
-    reviewed, not_reviewed = import_reviews(run, path, reviewer)
-    typer.echo(f"{reviewed:,} records reviewed, {not_reviewed:,} without a verdict")
+    imported = import_reviews(run, path, reviewer)
+    typer.echo(f"{imported.reviewed:,} records reviewed, {imported.unreviewed:,} without a verdict")
+    if partly := imported.partly:
+        typer.echo(
+            f"{len(partly):,} partly reviewed by people who together did not cover all turns: what they said is not "
+            f"kept; import again when they have given these turns verdicts: {', '.join(partly)}"
+        )
 
 
 @review.command()

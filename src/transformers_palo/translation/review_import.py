@@ -15,8 +15,9 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from .results import Translated, open_run, read_accepted
 from .review_files import COLUMNS, check_edit
@@ -29,7 +30,22 @@ from .store import FinishedRun
 Row = tuple[str, dict[str, str]]
 
 
-def import_reviews(folder: Path, path: Path, reviewer: str | None = None) -> tuple[int, int]:
+class Imported(NamedTuple):
+    """What came of an import.
+
+    Attributes:
+        reviewed: How many records have a verdict.
+        unreviewed: How many have none.
+        partly: Records of which people said something that cannot be kept before the other turns have their verdicts,
+            with these: `"000000002 (turn 3)"`.
+    """
+
+    reviewed: int
+    unreviewed: int
+    partly: list[str]
+
+
+def import_reviews(folder: Path, path: Path, reviewer: str | None = None) -> Imported:
     """Read a filled-in sample and keep its verdicts: all of them, or none if a row is wrong.
 
     Rows of a spreadsheet are found by `position` and `turn`, in whatever order they are; columns that are only there to
@@ -40,9 +56,6 @@ def import_reviews(folder: Path, path: Path, reviewer: str | None = None) -> tup
         folder: The run.
         path: The CSV file, as any spreadsheet program saves it, Label Studio's JSON export, or Argilla's records.
         reviewer: Who, where the file does not say.
-
-    Returns:
-        How many records were reviewed, and how many were not.
 
     Raises:
         ValueError: A row is wrong; the message names it.
@@ -66,7 +79,7 @@ def import_reviews(folder: Path, path: Path, reviewer: str | None = None) -> tup
         if review is not None:
             reviews.append(review)
     ReviewStore(folder).add(reviews)
-    return len(reviews), len(by_position) - len(reviews)
+    return Imported(len(reviews), len(by_position) - len(reviews), [])
 
 
 def _by_position(rows: Sequence[Row]) -> dict[int, dict[int, Row]]:
@@ -142,49 +155,108 @@ def _check_turns(
             )
 
 
-def _import_annotations(folder: Path, annotations: Sequence[Annotation], reviewer: str | None) -> tuple[int, int]:
-    """A record counts once one person has said something of each of its turns, or rejected one."""
-    run = open_run(folder)
-    by_person: dict[tuple[str, int, str], dict[int, Annotation]] = defaultdict(dict)
-    for one in annotations:
-        by_person[one.language, one.position, one.reviewer or reviewer or ""][one.turn] = one
-    wanted = {(language, position) for language, position, _ in by_person}
+Said = Mapping[int, Annotation]  # by turn
+
+
+def _import_annotations(folder: Path, annotations: Sequence[Annotation], reviewer: str | None) -> Imported:
+    """Tools hand out turns, so several people may have to be put together before a record has been reviewed."""
+    originals = _check_as_exported(folder, annotations)
+    by_record: dict[tuple[str, int], dict[str, dict[int, Annotation]]] = {}
+    for one in sorted(annotations, key=lambda one: one.said_at):
+        people = by_record.setdefault((one.language, one.position), {})
+        if not _says_something(one):
+            continue
+        if not (who := one.reviewer or reviewer):
+            raise ValueError(f"{one.where}: expected who reviewed it, or --reviewer, found neither.")
+        people.setdefault(who, {})[one.turn] = one
+    reviews, partly = [], {}
+    for key, people in sorted(by_record.items()):
+        original = originals[key]
+        of_record, missing = _reviews_of(original, people, key[0])
+        reviews += of_record
+        if missing:
+            turns = f"turn{'s' * (len(missing) > 1)} {', '.join(map(str, missing))}"
+            partly[key] = f"{original.record['source_id']} ({turns})"
+    ReviewStore(folder).add(reviews)
+    reviewed = {(review.language, review.position) for review in reviews}
+    return Imported(len(reviewed), len(by_record.keys() - reviewed - partly.keys()), list(partly.values()))
+
+
+def _check_as_exported(folder: Path, annotations: Sequence[Annotation]) -> dict[tuple[str, int], Translated]:
+    """The records that were annotated, by language and position."""
+    wanted = {(one.language, one.position) for one in annotations}
     originals = {
         (language, one.position): one
         for language in sorted({language for language, _ in wanted})
         for one in read_accepted(open_run(folder, language), language)
         if (language, one.position) in wanted
     }
-    reviews = []
-    for (language, position, _), said in sorted(by_person.items()):
-        rows = _rows_of(originals.get((language, position)), said, run)
-        review = _review(originals[language, position], rows, language, reviewer)
-        if review is not None and (review.verdict == "reject" or len(said) == len(rows)):
-            reviews.append(review)
-    ReviewStore(folder).add(reviews)
-    return len(reviews), len(by_person) - len(reviews)
+    for one in annotations:
+        original = originals.get((one.language, one.position))
+        turns = original.translation if original is not None else []
+        if not 1 <= one.turn <= len(turns) or one.translation != turns[one.turn - 1]:
+            raise ValueError(
+                f"{one.where}: expected a translation of {folder} as 'review export' wrote it, found another."
+            )
+    return originals
 
 
-def _rows_of(original: Translated | None, said: dict[int, Annotation], run: FinishedRun) -> list[Row]:
-    """What one person said of a record, as the rows of a spreadsheet."""
+def _says_something(one: Annotation) -> bool:
+    return bool(one.verdict.strip() or (one.edited.strip() and not _unchanged(one)))
+
+
+def _unchanged(one: Annotation) -> bool:
+    """A text area has line feeds alone and may take away what is blank at an end."""
+    return _as_in_csv(one.edited) == _as_in_csv(one.translation)
+
+
+def _reviews_of(original: Translated, people: Mapping[str, Said], language: str) -> tuple[list[Review], list[int]]:
+    """Who has seen every turn stands alone, the others together; if they have not, only who rejected one of them does.
+
+    Returns:
+        The reviews, the latest last, and the turns that are missing where something could not be kept.
+    """
+    alone = {who: _review_of(original, who, said, language) for who, said in people.items()}
+    turns = range(1, len(original.translation) + 1)
+    others = {who: people[who] for who in sorted(people) if len(people[who]) < len(turns)}
+    together = _together(others.values())
+    whole = {who: said for who, said in people.items() if who not in others}
+    if missing := [turn for turn in turns if turn not in together]:
+        rejecting = {who: said for who, said in others.items() if alone[who].verdict == "reject"}
+        whole |= rejecting
+        missing = missing if others.keys() - rejecting.keys() else []
+    else:
+        name = ", ".join(others)
+        whole[name] = together
+        alone[name] = _review_of(original, name, together, language)
+    in_order = sorted(whole, key=lambda who: (max(one.said_at for one in whole[who].values()), who))
+    return [alone[who] for who in in_order], missing
+
+
+def _together(people: Iterable[Said]) -> dict[int, Annotation]:
+    """Of each turn a rejection, else what was said last."""
+    together: dict[int, Annotation] = {}
+    every = [one for said in people for one in said.values()]
+    for one in sorted(every, key=lambda one: (one.verdict.strip().lower() == "reject", one.said_at)):
+        together[one.turn] = one
+    return together
+
+
+def _review_of(original: Translated, who: str, said: Said, language: str) -> Review:
+    """What was said of a record, by way of the rows of a spreadsheet."""
     first = next(iter(said.values()))
-    turns = original.translation if original is not None else []
-    if any(not 1 <= one.turn <= len(turns) or one.translation != turns[one.turn - 1] for one in said.values()):
-        raise ValueError(
-            f"{first.where}: expected a translation of {run.folder} as 'review export' wrote it, found another."
-        )
     rows = []
-    for number, original_text in enumerate(turns, start=1):
-        one = said.get(number)
-        row = {"edited": "", "verdict": "", "reason": "", "reviewer": first.reviewer, "minutes": ""}
-        if one is not None:
-            # A text area has line feeds alone and may take away what is blank at an end.
-            same = _as_in_csv(one.edited) == _as_in_csv(original_text)
+    for turn in range(1, len(original.translation) + 1):
+        row = {"edited": "", "verdict": "", "reason": "", "reviewer": who, "minutes": ""}
+        if (one := said.get(turn)) is not None:
+            same = _unchanged(one)
             row |= {"edited": "" if same else one.edited, "reason": one.reason}
             row["verdict"] = "accept" if same and one.verdict == "edit" else one.verdict
             row["minutes"] = "" if one.seconds is None else str(one.seconds / 60)
-        rows.append((one.where if one is not None else first.where, row))
-    return rows
+        rows.append(((one or first).where, row))
+    review = _review(original, rows, language, who)
+    assert review is not None  # for something was said
+    return review
 
 
 def _as_in_csv(text: str) -> str:

@@ -42,6 +42,7 @@ class Annotation:
         reason: Why, or a note.
         reviewer: Who, as the tool names them.
         seconds: How long it took, where the tool says so.
+        said_at: When (ISO 8601, UTC), where the tool says so.
     """
 
     where: str
@@ -54,6 +55,7 @@ class Annotation:
     reason: str
     reviewer: str
     seconds: float | None
+    said_at: str = ""
 
 
 def turns_to_review(one: Translated, target: Target, model: str, image_url: str) -> Iterator[dict[str, Any]]:
@@ -149,17 +151,40 @@ def read_label_studio(path: Path, tasks: Sequence[Any]) -> Iterator[Annotation]:
         for annotation in _of_list(task, "annotations", where):
             if annotation.get("was_cancelled"):  # skipped
                 continue
-            said = {result.get("from_name"): result.get("value", {}) for result in annotation.get("result", [])}
-            seconds = annotation.get("lead_time")
+            said = _label_studio_answers(annotation, where)
+            seconds, said_at = (annotation.get(name) for name in ("lead_time", "updated_at"))
             yield _annotation(
                 where,
                 data,
-                edited="\n".join(said.get("edited", {}).get("text", [])),
-                verdict="".join(said.get("verdict", {}).get("choices", [])),
-                reason="\n".join(said.get("reason", {}).get("text", [])),
+                **said,
                 reviewer=_person(annotation.get("completed_by")),
                 seconds=float(seconds) if isinstance(seconds, int | float) else None,
+                said_at=said_at if isinstance(said_at, str) else "",
             )
+
+
+_QUESTIONS = {"edited": "text", "verdict": "choices", "reason": "text"}
+
+
+def _label_studio_answers(annotation: dict[str, Any], where: str) -> dict[str, str]:
+    """Question -> answer; what a project asks beside ours is left alone."""
+    said = dict.fromkeys(_QUESTIONS, "")
+    for result in _of_list(annotation, "result", where):
+        name, value = result.get("from_name"), result.get("value")
+        if isinstance(name, str) and name in _QUESTIONS:
+            kind = _QUESTIONS[name]
+            found = value.get(kind, []) if isinstance(value, dict) else None
+            texts = [found] if isinstance(found, str) else found
+            if not isinstance(texts, list):
+                raise ValueError(f"{where}: expected a value with {kind!r} for {name!r}, found {value!r}.")
+            said[name] = "\n".join(_text(text, name, where) for text in texts)
+    return said
+
+
+def _text(found: Any, name: str, where: str) -> str:
+    if not isinstance(found, str):
+        raise ValueError(f"{where}: expected text as the answer to {name!r}, found {found!r}.")
+    return found
 
 
 def _person(who: Any) -> str:
@@ -179,7 +204,7 @@ def _annotation(where: str, data: Any, **said: Any) -> Annotation:
     try:
         position, turn = int(data["position"]), int(data["turn"])
         return Annotation(where, str(data["language"]), position, turn, str(data["translation"]), **said)
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise ValueError(
             f"{where}: expected language, position, turn and translation as 'review export' wrote them, found others."
         ) from None
@@ -269,27 +294,26 @@ def read_argilla(path: Path, records: Sequence[Any]) -> Iterator[Annotation]:
         try:
             suggested = record["suggestions"]["edited"]["value"]
             data = {**record["metadata"], "translation": suggested}
-            by_person: dict[str, dict[str, str]] = {}
+            by_person: dict[str, dict[str, Any]] = {}
             for question, responses in record["responses"].items():
                 for response in responses:
-                    by_person.setdefault(str(response["user_id"]), {})[question] = response["value"] or ""
+                    by_person.setdefault(_person(response["user_id"]), {})[question] = response["value"]
         except (KeyError, TypeError, AttributeError):
             raise ValueError(
                 f"{where}: expected metadata, suggestions and responses as Argilla's records.to_json writes them, found others."
             ) from None
         for person, said in by_person.items():
-            edited, verdict, reason = (said.get(name, "") for name in ("edited", "verdict", "reason"))
-            yield _annotation(
-                where, data, edited=edited, verdict=verdict, reason=reason, reviewer=person, seconds=None
-            )
+            given = {name: said.get(name) for name in _QUESTIONS}
+            answers = {name: "" if value is None else _text(value, name, where) for name, value in given.items()}
+            yield _annotation(where, data, **answers, reviewer=person, seconds=None)
 
 
 def read_annotations(path: Path) -> list[Annotation] | None:
-    """The annotations in Label Studio's or Argilla's JSON, `None` if that is something else or nothing.
+    """The annotations in Label Studio's or Argilla's JSON, `None` if that is something else.
 
     Raises:
         OSError: It cannot be read.
-        ValueError: It is JSON, but not one of these.
+        ValueError: It is JSON, but not one of these, or nobody has annotated anything in it.
     """
     path = path / "records.json" if path.is_dir() else path
     if not path.is_file():
@@ -301,11 +325,14 @@ def read_annotations(path: Path) -> list[Annotation] | None:
         entries = json.loads(path.read_text(encoding="utf-8-sig"))
     except ValueError as error:
         raise ValueError(f"{path}: expected JSON, found a damaged file ({error}).") from None
-    first = entries[0] if entries else {}
-    if isinstance(first, dict) and "data" in first:
-        return list(read_label_studio(path, entries))
-    if isinstance(first, dict) and "fields" in first:
-        return list(read_argilla(path, entries))
-    raise ValueError(
-        f"{path}: expected the JSON export of Label Studio (not JSON-MIN) or the records of Argilla, found neither."
-    )
+    if not entries:
+        raise ValueError(f"{path}: expected annotated tasks or records, found an empty export.")
+    first = entries[0] if isinstance(entries[0], dict) else {}
+    if "data" not in first and "fields" not in first:
+        raise ValueError(
+            f"{path}: expected the JSON export of Label Studio (not JSON-MIN) or the records of Argilla, found neither."
+        )
+    annotations = list((read_label_studio if "data" in first else read_argilla)(path, entries))
+    if not annotations:
+        raise ValueError(f"{path}: nothing was annotated yet: expected an export made after the reviewers' work.")
+    return annotations
