@@ -74,7 +74,9 @@ def main() -> None:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         base_url = f"http://127.0.0.1:{server.server_port}/v1"
     if args.output_dir.is_dir() and any(args.output_dir.iterdir()) and not (args.output_dir / "run").is_dir():
-        raise SystemExit(f"{args.output_dir} holds other files, which this example would overwrite: choose another folder.")
+        raise SystemExit(
+            f"{args.output_dir} holds other files, which this example would overwrite: choose another folder."
+        )
     args.output_dir.mkdir(parents=True, exist_ok=True)
     source = args.output_dir / "records.json"
     source.write_text(json.dumps(SAMPLE["records"], ensure_ascii=False, indent=1), encoding="utf-8")
