@@ -25,13 +25,19 @@ class Loopback:
     Attributes:
         base_url: Its address.
         log: Which requests came and which were answered.
+        process: What serves.
     """
 
     base_url: str
     log: Path
+    process: subprocess.Popen
 
     def count(self, what: str = "S") -> int:
         return sum(line.startswith(what) for line in self.log.read_text().splitlines())
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()
 
 
 class Servers:
@@ -56,7 +62,7 @@ class Servers:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=PROJECT)
         self._running.append(process)
         assert process.stdout is not None
-        return Loopback(f"http://127.0.0.1:{process.stdout.readline().strip()}/v1", log)
+        return Loopback(f"http://127.0.0.1:{process.stdout.readline().strip()}/v1", log, process)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import filecmp
 import json
 import signal
 import sqlite3
+import time
 import tracemalloc
 from collections import Counter
 from contextlib import closing
@@ -15,6 +16,7 @@ import pytest
 from transformers_palo.llm import Endpoint, FatalEndpointError, batch, batch_api
 from transformers_palo.llm.batch import BatchLimits
 from transformers_palo.llm.batch_files import read_requests, read_results
+from transformers_palo.translation.batches import collect_batches
 from transformers_palo.translation.run import Batching, Job, translate_file
 
 from .conftest import Loopback, make_records, read_lines, write_records
@@ -148,6 +150,20 @@ def test_a_batch_at_another_address_is_not_forgotten(tmp_path, serve):
     translate_file(job(tmp_path), Endpoint(one.base_url), None, Batching(wait=False))
     with pytest.raises(ValueError, match=f"is under way at {one.base_url}, not at {other.base_url}"):
         translate_file(job(tmp_path), Endpoint(other.base_url), None, SMALL)
+
+
+def test_killed_between_upload_and_create_collect_starts_all_that_wait(tmp_path, server, monkeypatch):
+    once = Batching(wait=False, limits=BatchLimits(requests=8))
+
+    async def killed(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(batch.BatchApi, "create", killed)
+        translate_file(job(tmp_path), Endpoint(server.base_url), None, once)
+    assert len(states(tmp_path / "run")) >= 4
+    collect_batches(tmp_path / "run")
+    assert set(states(tmp_path / "run")) == {"under way"}
 
 
 @pytest.mark.parametrize("text", ["REFUSE ME, the answer says.", "FORBID ME, the answer says."])
@@ -302,6 +318,23 @@ class TestCommand:
         code, _, err = here(*self.arguments(tmp_path, server))
         assert (code, err) == (0, "")
         assert set(logged(server, "S").values()) == {1}
+
+    def test_batches_of_an_endpoint_that_is_gone_can_be_given_up(self, tmp_path, serve, here):
+        gone, other = serve(), serve()
+        here(*self.arguments(tmp_path, gone, "--no-wait"))
+        gone.stop()
+        begun = time.monotonic()
+        code, out, err = here("translate", "batch", "cancel", tmp_path / "run")
+        assert time.monotonic() - begun < 20
+        assert (code, out, len(err.splitlines())) == (1, "", 1)
+        assert f"no connection to {gone.base_url}" in err and "--give-up" in err
+        assert states(tmp_path / "run") == ["under way"]
+        code, out, _ = here("translate", "batch", "cancel", tmp_path / "run", "--give-up")
+        assert (code, states(tmp_path / "run")) == (0, ["given up"])
+        assert out.startswith("1 batches of 7 requests are forgotten") and "paid twice" in out
+        code, out, err = here(*self.arguments(tmp_path, other))
+        assert (code, err, "hi: 9 accepted" in out) == (0, "", True)
+        assert logged(other, "B")
 
     def test_a_batch_that_somebody_cancels_meanwhile_is_not_sent_again(self, tmp_path, serve, here, monkeypatch):
         server = serve(batch_polls=9)

@@ -166,6 +166,21 @@ class TestCompare:
         with pytest.raises(ValueError, match="over the same input"):
             compare_runs(run, tmp_path / "other")
 
+    def test_what_is_compared_is_counted(self, run, tmp_path, server):
+        shards = []
+        for index in (1, 2):
+            folder = tmp_path / f"shard{index}"
+            job = Job(tmp_path / "records.json", folder, ["hi"], "first", shard=Shard(index, 2))
+            translate_file(job, Endpoint(server.base_url))
+            shards.append(folder)
+        comparison = compare_runs(run, shards[0])
+        assert (comparison["hi"].in_both, comparison["hi"].accepted_by_both) == (RECORDS // 2, RECORDS // 2)
+        assert f"0 of {RECORDS // 2} records that both accepted differ" in comparison_text(comparison)
+        with pytest.raises(
+            ValueError, match=r"records in common, found none in \S+shard1 \(shard 1/2\) and \S+shard2"
+        ):
+            compare_runs(*shards)
+
 
 class TestBuild:
     def test_every_record_says_where_it_comes_from(self, run, tmp_path):
@@ -205,11 +220,22 @@ class TestBuild:
             shards.append(job.output_dir)
         build(shards, tmp_path / "sharded" / "train.jsonl")
         build([run], tmp_path / "whole" / "train.jsonl")
-        assert sorted(read_bytes(tmp_path / "sharded")) == sorted(read_bytes(tmp_path / "whole"))
+        for name in ("train.jsonl", "README.md"):
+            assert (tmp_path / "sharded" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
         with pytest.raises(ValueError, match=r"expected each of its 3 shards once, found 3/3, 1/3"):
             build(shards[:2], tmp_path / "half" / "train.jsonl")
         with pytest.raises(ValueError, match="expected each of its 1 shards once"):
             build([run, run], tmp_path / "twice" / "train.jsonl")
+
+    def test_a_missing_shard_of_an_input_with_two_names(self, tmp_path, server, run):
+        shutil.copy(tmp_path / "records.json", tmp_path / "copy.json")
+        shards = []
+        for index, name in ((1, "records.json"), (2, "copy.json")):
+            job = Job(tmp_path / name, tmp_path / f"shard{index}", ["hi"], "first", shard=Shard(index, 3))
+            translate_file(job, Endpoint(server.base_url))
+            shards.append(job.output_dir)
+        with pytest.raises(ValueError, match=r"hi of copy\.json, records\.json: expected each of its 3 shards once"):
+            build(shards, tmp_path / "half" / "train.jsonl")
 
     def test_an_array_and_a_card_that_datasets_reads(self, run, tmp_path):
         build([run], tmp_path / "data" / "train.json")
@@ -307,10 +333,6 @@ class TestBuild:
         path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[1:]))
         with pytest.raises(ValueError, match="does not fit the run's journal"):
             build([run], tmp_path / "train.jsonl")
-
-
-def read_bytes(folder: Path) -> list[bytes]:
-    return (folder / "train.jsonl").read_bytes().splitlines()
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from transformers_palo.translation.glossary import read_glossary
 from transformers_palo.translation.masking import mask
 from transformers_palo.translation.prompts import Attempt, Prompter, Turn, parse_conversation, section
 from transformers_palo.translation.report import check_run
+from transformers_palo.translation.results import open_run, read_accepted
 from transformers_palo.translation.run import Job, translate_file
 from transformers_palo.translation.store import FinishedRun, Shard
 from transformers_palo.translation.targets import TARGETS, get_target
@@ -210,6 +211,18 @@ class TestRun:
         again = translate_file(job(tmp_path), endpoint)
         assert again.usage.answered == 0
         assert server.count() > first
+
+    def test_a_limit_that_shrinks_is_refused_and_nothing_is_lost(self, tmp_path, server):
+        endpoint = Endpoint(server.base_url)
+        translate_file(job(tmp_path, limit=6, languages=["hi"]), endpoint)
+        with pytest.raises(ValueError, match=r"has results up to record 6, beyond --limit 4: .* --output-dir"):
+            translate_file(job(tmp_path, limit=4, languages=["hi", "zh"]), endpoint)
+        run = open_run(tmp_path / "run")
+        assert run.written("hi").records == len(list(read_accepted(run, "hi"))) == 6
+        # A language that has none yet is free to have fewer.
+        translate_file(job(tmp_path, limit=4, languages=["zh"]), endpoint)
+        assert open_run(tmp_path / "run").written("zh").records == 4
+        assert not translate_file(job(tmp_path, limit=6, languages=["hi", "zh"]), endpoint).unanswered
 
     def test_a_language_more(self, tmp_path, server):
         translate_file(job(tmp_path, languages=["hi"]), Endpoint(server.base_url))

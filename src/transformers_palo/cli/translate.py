@@ -170,14 +170,23 @@ def collect(run: Run) -> None:
 
 
 @batch.command()
-def cancel(run: Run) -> None:
+def cancel(
+    run: Run,
+    give_up: Annotated[
+        bool,
+        typer.Option(
+            "--give-up",
+            help="Forget them without asking an endpoint that is gone; their requests are asked again, perhaps paid twice.",
+        ),
+    ] = False,
+) -> None:
     """Stop the batches of a run that are under way; what they have answered can still be collected.
 
     Example:  palo translate batch cancel run
     """
-    from ..translation.batches import cancel_batches
+    from ..translation.batches import cancel_batches, give_up_batches
 
-    typer.echo(cancel_batches(run))
+    typer.echo(give_up_batches(run) if give_up else cancel_batches(run))
 
 
 @app.command()

@@ -55,9 +55,12 @@ CREATE TABLE IF NOT EXISTS batch_refusals (key BLOB PRIMARY KEY, said TEXT NOT N
 """
 # A batch's life here: its file is written, the provider works on it, its answers are in the journal.
 WAITING, UNDER_WAY, COLLECTED = "waiting", "under way", "collected"
+# Between these it waits once more where the account had too much in work.
+HELD = "held back"
 # Or it came to nothing: the provider refused it, it was given up, or it was more than the account may have in work.
 FAILED, GIVEN_UP, TOO_LARGE = "failed", "given up", "too large"
-_OPEN = (WAITING, UNDER_WAY)
+_TO_START = (WAITING, HELD)
+_OPEN = (*_TO_START, UNDER_WAY)
 _COLUMNS = "id, name, base_url, requests, written_at, state, file_id, batch_id"
 _TOO_MUCH_IN_WORK = "token_limit_exceeded"
 
@@ -156,7 +159,7 @@ class BatchClient(ChatClient):
         if elsewhere := [row for row in open_batches(journal) if row.base_url != endpoint.base_url]:
             raise ValueError(
                 f"{elsewhere[0].name} is under way at {elsewhere[0].base_url}, not at {endpoint.base_url}: "
-                "collect it with the --base-url that it was begun with."
+                "collect it with the --base-url that it was begun with, or forget it: 'palo translate batch cancel --give-up'."
             )
         known = {f"{row.name}.jsonl" for row in open_batches(journal)}
         for path in folder.glob("*") if folder.is_dir() else ():
@@ -235,9 +238,9 @@ class BatchClient(ChatClient):
         """Upload and start what waits."""
         async with self._writing:
             await self._finish_file()
-        waiting = [row for row in open_batches(self._journal) if row.state == WAITING]
+        waiting = [row for row in open_batches(self._journal) if row.state in _TO_START]
         # Once the account was full, one is tried for each that ends.
-        for row in waiting[: 1 if any(row.file_id for row in waiting) else None]:
+        for row in waiting[: 1 if any(row.state == HELD for row in waiting) else None]:
             if not self._full:
                 await self._start(row)
 
@@ -317,7 +320,7 @@ class BatchClient(ChatClient):
         errors = (batch.errors.data if batch.errors else None) or []
         if any(error.code == _TOO_MUCH_IN_WORK for error in errors):
             self._full = True
-            await self._update(row, batch_id=None, state=WAITING)
+            await self._update(row, batch_id=None, state=HELD)
             return False
         await self._close(row, FAILED)
         said = "; ".join(f"{error.message}{f' (line {error.line})' if error.line else ''}" for error in errors[:3])
@@ -325,7 +328,7 @@ class BatchClient(ChatClient):
 
     async def _divide(self) -> None:
         """One batch alone is more than the account may have in work: smaller ones come next."""
-        waiting = [row for row in open_batches(self._journal) if row.state == WAITING]
+        waiting = [row for row in open_batches(self._journal) if row.state in _TO_START]
         if max(row.requests for row in waiting) == 1:
             raise FatalEndpointError("A single request is more than this account may have in work as a batch.")
         for row in waiting:
@@ -405,3 +408,14 @@ class BatchClient(ChatClient):
             else:
                 await self._close(row, GIVEN_UP)
         return stopped
+
+    async def give_up(self) -> list[BatchRow]:
+        """Forget everything that is open, without a word to the provider: it will be asked for again.
+
+        Returns:
+            What was forgotten.
+        """
+        forgotten = open_batches(self._journal)
+        for row in forgotten:
+            await self._close(row, GIVEN_UP)
+        return forgotten

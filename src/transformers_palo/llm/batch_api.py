@@ -39,6 +39,8 @@ _TRIES, _FIRST_WAIT = 6, 1.0
 # The provider's clock may be another.
 _CLOCKS_APART = 3600.0
 _SECONDS_FOR_AN_UPLOAD = 600.0
+# Of the calls that move no file, and for a connection.
+_SECONDS_FOR_A_CALL, _SECONDS_TO_CONNECT = 60.0, 10.0
 _BYTES_AT_ONCE = 2**20
 
 
@@ -59,7 +61,10 @@ class BatchApi:
             base_url=base_url,
             api_key=self._secret.key or "none",
             max_retries=max_retries,
-            timeout=_SECONDS_FOR_AN_UPLOAD,
+            timeout=openai.Timeout(_SECONDS_FOR_A_CALL, connect=_SECONDS_TO_CONNECT),
+        )
+        self._for_files = self._client.with_options(
+            timeout=openai.Timeout(_SECONDS_FOR_AN_UPLOAD, connect=_SECONDS_TO_CONNECT)
         )
 
     async def __aenter__(self) -> Self:
@@ -73,7 +78,7 @@ class BatchApi:
     async def upload(self, path: Path) -> str:
         """Upload an input file; returns its id. Repeated, it leaves a second file that costs nothing."""
         with self._told(), path.open("rb") as file:
-            uploaded = await self._client.files.create(file=(path.name, file), purpose="batch")
+            uploaded = await self._for_files.files.create(file=(path.name, file), purpose="batch")
         return uploaded.id
 
     async def create(self, file_id: str, name: str, since: float) -> "Batch":
@@ -134,7 +139,7 @@ class BatchApi:
         """
 
         async def fetch() -> None:
-            content = self._client.with_options(max_retries=0).files.with_streaming_response.content(file_id)
+            content = self._for_files.with_options(max_retries=0).files.with_streaming_response.content(file_id)
             with self._told(), path.open("wb") as file:
                 async with content as response:
                     async for piece in self._pieces(response.iter_bytes(_BYTES_AT_ONCE)):

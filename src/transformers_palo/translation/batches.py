@@ -18,10 +18,14 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from ..llm import BatchClient, Endpoint
+from ..llm import BatchClient, Endpoint, EndpointError, FatalEndpointError
 from ..llm.batch import UNDER_WAY, BatchRow, all_batches, open_batches
 from ..llm.batch_api import BatchApi
 from .store import FinishedRun, RunStore
+
+
+# Somebody waits for these commands, and can give them again.
+_RETRIES = 2
 
 
 def batch_status(folder: Path) -> str:
@@ -50,7 +54,7 @@ _NO_BATCHES = "{folder}: expected a run with batches, found none: 'palo translat
 async def _line(row: BatchRow) -> str:
     state, counts = row.state, f"{'':>19}"
     if row.state == UNDER_WAY and row.batch_id is not None:
-        async with BatchApi(row.base_url, Endpoint.max_retries) as api:
+        async with BatchApi(row.base_url, _RETRIES) as api:
             batch = await api.retrieve(row.batch_id)
         state = batch.status
         if (of := batch.request_counts) is not None:
@@ -74,15 +78,45 @@ def collect_batches(folder: Path) -> str:
 
 
 def cancel_batches(folder: Path) -> str:
-    """Stop what is under way, and say what to do about it."""
+    """Stop what is under way, and say what to do about it.
+
+    Raises:
+        OSError: There is no run.
+        ValueError: It has no batches.
+        FatalEndpointError: The endpoint does not answer.
+    """
 
     async def cancel(client: BatchClient, store: RunStore) -> str:
-        stopped = await client.cancel()
+        try:
+            stopped = await client.cancel()
+        except EndpointError as error:
+            raise FatalEndpointError(
+                f"{error}. Try again later; where the endpoint is gone for good, 'palo translate batch cancel {folder} "
+                "--give-up' forgets its batches."
+            ) from None
         return (
             f"{len(stopped):,} batches are being stopped: 'palo translate batch collect {folder}' keeps their answers."
         )
 
     return _with_client(folder, cancel)
+
+
+def give_up_batches(folder: Path) -> str:
+    """Forget what is under way without asking the endpoint, and say what that means.
+
+    Raises:
+        OSError: There is no run.
+        ValueError: It has no batches.
+    """
+
+    async def give_up(client: BatchClient, store: RunStore) -> str:
+        forgotten = await client.give_up()
+        return (
+            f"{len(forgotten):,} batches of {sum(row.requests for row in forgotten):,} requests are forgotten: 'palo translate "
+            "run' asks again, and what the endpoint still answers of them is paid twice."
+        )
+
+    return _with_client(folder, give_up)
 
 
 def _with_client(folder: Path, act: Callable[[BatchClient, RunStore], Awaitable[str]]) -> str:
@@ -92,7 +126,8 @@ def _with_client(folder: Path, act: Callable[[BatchClient, RunStore], Awaitable[
         if not (batches := all_batches(store.journal.rows)):
             raise ValueError(_NO_BATCHES.format(folder=folder))
         # Where the last one is: those under way are all at one address.
-        endpoint = Endpoint(next((row for row in open_batches(store.journal)), batches[-1]).base_url)
+        at = next(iter(open_batches(store.journal)), batches[-1]).base_url
+        endpoint = Endpoint(at, max_retries=_RETRIES)
 
         async def with_client() -> str:
             async with BatchClient(endpoint, store.journal, folder / "batches") as client:

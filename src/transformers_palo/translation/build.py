@@ -13,6 +13,8 @@
 # limitations under the License.
 """Runs into one training file: merged, shuffled by a seed, every record with where it comes from."""
 
+import heapq
+import itertools
 import random
 import tempfile
 from array import array
@@ -117,19 +119,22 @@ def _check_shards(runs: Sequence[FinishedRun]) -> None:
         indices = sorted(shard.index for shard in found)
         wanted = list(range(1, found[0].count + 1))
         if {shard.count for shard in found} != {len(wanted)} or indices != wanted:
-            (name,) = {run.settings.input_name for run in runs if run.settings.input_sha256 == input_sha256}
+            # Equal files may have different names.
+            names = sorted({run.settings.input_name for run in runs if run.settings.input_sha256 == input_sha256})
             raise ValueError(
-                f"{language} of {name}: expected each of its {len(wanted)} shards once, found {', '.join(map(str, found))}."
+                f"{language} of {', '.join(names)}: expected each of its {len(wanted)} shards once, found {', '.join(map(str, found))}."
             )
 
 
 def _all_records(runs: Sequence[FinishedRun], include_english: Path | None, counts: BuildCounts) -> Iterator[Record]:
-    # In an order that does not depend on how the runs were named.
+    # In an order that does not depend on how the runs were named, nor on whether an input was divided.
     ordered = sorted(runs, key=lambda run: (run.settings.input_sha256, Shard.parse(run.settings.shard).index))
     for language in sorted({language for run in runs for language in run.languages}):
-        for run in ordered:
-            if language in run.languages:
-                yield from _records(run, language, counts)
+        with_language = [run for run in ordered if language in run.languages]
+        for _, shards in itertools.groupby(with_language, key=lambda run: run.settings.input_sha256):
+            in_parts = [_records(run, language, counts) for run in shards]
+            for _, record in heapq.merge(*in_parts, key=lambda one: one[0]):
+                yield record
     if include_english is not None:
         for position, record in enumerate(open_records(include_english)):
             counts.records["en"] += 1
@@ -137,7 +142,8 @@ def _all_records(runs: Sequence[FinishedRun], include_english: Path | None, coun
             yield {**record, **origin, "translator": None, "checks": None, "review": None}
 
 
-def _records(run: FinishedRun, language: str, counts: BuildCounts) -> Iterator[Record]:
+def _records(run: FinishedRun, language: str, counts: BuildCounts) -> Iterator[tuple[int, Record]]:
+    """Positions in the input and records, in the order of the input."""
     decisions = ReviewStore(run.folder).decisions(language)
     written = run.written(language)
     counts.unanswered[language] += written.unanswered
@@ -155,17 +161,14 @@ def _records(run: FinishedRun, language: str, counts: BuildCounts) -> Iterator[R
         if review is not None:
             turns = zip(record["conversations"], review.translation, strict=True)
             record = {**record, "conversations": [{**turn, "value": text} for turn, text in turns]}
-        yield {
-            **record,
-            "translator": run.settings.model,
-            "checks": {
-                "passed": True,
-                "repairs": sorted(one.outcome.repairs),
-                "asked_again": sorted(one.outcome.asked_again),
-                "flags": sorted(one.outcome.flags),
-            },
-            "review": _status(review),
+        checks = {
+            "passed": True,
+            "repairs": sorted(one.outcome.repairs),
+            "asked_again": sorted(one.outcome.asked_again),
+            "flags": sorted(one.outcome.flags),
         }
+        made = {"translator": run.settings.model, "checks": checks, "review": _status(review)}
+        yield one.position, {**record, **made}
 
 
 def _status(review: Review | None) -> dict[str, Any]:

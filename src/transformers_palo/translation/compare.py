@@ -13,6 +13,8 @@
 # limitations under the License.
 """Two runs over the same input: which reasons became fewer, which text is closer to the reviewed one."""
 
+import heapq
+import itertools
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -38,7 +40,9 @@ class LanguageComparison:
         rejected: The same for rejected ones.
         reasons: Reason -> records rejected for it in the first run and in the second.
         asked_again: Reason -> turns asked again for it, in both.
-        different: Records that both accepted with different text.
+        in_both: Records that both runs have a result for.
+        accepted_by_both: How many of them both accepted; their text is compared.
+        different: How many of these have different text.
         chrf: chrF (0 to 100) of each run to the reviewed text, over all reviewed records; `None` without any.
         chrf_held_out: The same over the validation part, which no tuned translator was trained on.
         reviewed: How many records that is over, all and held out.
@@ -49,6 +53,8 @@ class LanguageComparison:
     rejected: tuple[int, int] = (0, 0)
     reasons: dict[str, tuple[int, int]] = field(default_factory=dict)
     asked_again: dict[str, tuple[int, int]] = field(default_factory=dict)
+    in_both: int = 0
+    accepted_by_both: int = 0
     different: int = 0
     chrf: tuple[float, float] | None = None
     chrf_held_out: tuple[float, float] | None = None
@@ -66,7 +72,7 @@ def compare_runs(first: Path, second: Path, seed: int = 0) -> dict[str, Language
 
     Raises:
         OSError: One is no run.
-        ValueError: They are over different inputs, or have no language in common.
+        ValueError: They are over different inputs, or have no language or no record in common.
     """
     runs = open_run(first), open_run(second)
     if runs[0].settings.input_sha256 != runs[1].settings.input_sha256:
@@ -77,11 +83,25 @@ def compare_runs(first: Path, second: Path, seed: int = 0) -> dict[str, Language
     languages = [language for language in runs[0].languages if language in runs[1].languages]
     if not languages:
         raise ValueError(f"Expected two runs with a language in common, found {first} and {second} without any.")
-    return {language: _compare_language(runs, language, seed) for language in languages}
+    in_both = {language: _in_both(runs, language) for language in languages}
+    if not any(in_both.values()):
+        raise ValueError(
+            f"Expected two runs with records in common, found none in {first} (shard {runs[0].settings.shard}) and {second} "
+            f"(shard {runs[1].settings.shard})."
+        )
+    return {language: _compare_language(runs, language, seed, count) for language, count in in_both.items()}
 
 
-def _compare_language(runs: tuple[FinishedRun, FinishedRun], language: str, seed: int) -> LanguageComparison:
-    comparison = LanguageComparison()
+def _in_both(runs: tuple[FinishedRun, FinishedRun], language: str) -> int:
+    query = "SELECT position FROM results WHERE language = ? ORDER BY position"
+    positions = heapq.merge(*(run.rows(query, (language,)) for run in runs))
+    return sum(one == other for one, other in itertools.pairwise(positions))
+
+
+def _compare_language(
+    runs: tuple[FinishedRun, FinishedRun], language: str, seed: int, in_both: int
+) -> LanguageComparison:
+    comparison = LanguageComparison(in_both=in_both)
     counts = [_count(run, language) for run in runs]
     comparison.accepted = (counts[0][0], counts[1][0])
     comparison.rejected = (counts[0][1], counts[1][1])
@@ -95,6 +115,7 @@ def _compare_language(runs: tuple[FinishedRun, FinishedRun], language: str, seed
     }
     texts: dict[bool, list[tuple[str, str, str]]] = {True: [], False: []}
     for one, other in _both(runs, language):
+        comparison.accepted_by_both += 1
         if one.translation != other.translation:
             comparison.different += 1
             _add_example(comparison, one, other, references.get(one.position))
@@ -183,7 +204,10 @@ def comparison_text(comparisons: dict[str, LanguageComparison]) -> str:
         ):
             if pair is not None:
                 lines.append(f"{name:<34}{pair[0]:>10.1f}{pair[1]:>10.1f}   (to {count:,} reviewed records)")
-        lines.append(f"{one.different:,} records differ")
+        lines.append(
+            f"{one.in_both:,} records are in both runs; {one.different:,} of {one.accepted_by_both:,} records that both "
+            "accepted differ"
+        )
         for example in one.examples:
             lines += [
                 "",

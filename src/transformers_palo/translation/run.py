@@ -161,7 +161,7 @@ def translate_file(
         prompts={prompter.target.code: prompter.fingerprint for prompter in prompters},
         glossaries={prompter.target.code: dict(prompter.glossary) for prompter in prompters},
     )
-    store = RunStore(job.output_dir, settings)
+    store = RunStore(job.output_dir, settings, job.limit)
     try:
         run = _Run(job, store, reader, prompters, prices)
         with input.unchanged():

@@ -140,13 +140,14 @@ class RunStore:
     Args:
         folder: Where it is; created if it is not there.
         settings: What it is made from.
+        limit: Only so many records from the start of the input.
 
     Raises:
         OSError: The folder or its journal cannot be written.
-        ValueError: The folder holds a run made from something else.
+        ValueError: The folder holds a run made from something else, or over more records.
     """
 
-    def __init__(self, folder: Path, settings: Settings) -> None:
+    def __init__(self, folder: Path, settings: Settings, limit: int | None = None) -> None:
         path = folder / JOURNAL
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -161,10 +162,23 @@ class RunStore:
         self.folder = folder
         self.journal = Journal(path, _SCHEMA + BATCHES)
         try:
+            self._refuse_fewer(limit, list(settings.prompts))
             self._agree_on(settings)
         except BaseException:
             self.journal.close()
             raise
+
+    def _refuse_fewer(self, limit: int | None, languages: Sequence[str]) -> None:
+        """Files of fewer records than the journal has results of would fit neither the journal nor the reviews."""
+        if limit is None:
+            return
+        query = "SELECT coalesce(max(position) + 1, 0) FROM results WHERE language = ?"
+        known, language = max((next(self.journal.rows(query, (code,)))[0], code) for code in languages)
+        if known > limit:
+            raise ValueError(
+                f"{self.folder}: {language} has results up to record {known:,}, beyond --limit {limit:,}: give at least "
+                f"{known} or none, or for fewer records another --output-dir. Nothing was changed."
+            )
 
     def _agree_on(self, settings: Settings) -> None:
         wanted = asdict(settings)
